@@ -1,0 +1,323 @@
+//! The interface between launcher and engine: one block of memory that both see.
+//!
+//! The launcher fills the boot part before the engine starts and never changes it afterwards. The running part consists of
+//! atomics and single-producer single-consumer rings; nobody interrupts anybody ([`Control::events_word`]).
+//! In hosted mode both sides live in one process and "engine address" is an ordinary pointer; in a virtual machine the engine
+//! has its own address space, laid out as [`layout`] says.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// `Control::magic`.
+pub const MAGIC: u64 = 0x4b54_4244_6c72_7443;
+/// Changes when the layout of [`Control`] does; the two sides are built together, so a difference is a build error.
+pub const VERSION: u32 = 1;
+pub const MAX_RAM: usize = 4;
+pub const MAX_DEVICES: usize = 96;
+pub const MAX_VCPUS: usize = 8;
+pub const RING_BYTES: usize = 65536;
+pub const LOG_BYTES: usize = 65536;
+
+/// The engine's address space inside a virtual machine: 47-bit lower half, ring 3.
+pub mod layout {
+    /// The `dbt-kernel` image (its ELF segments), as linked; mapped user, read/write/execute as the segments say.
+    pub const IMAGE: u64 = 0x0000_0000_0020_0000;
+    /// The nucleus (ring 0, supervisor only): GDT, IDT, TSS, stacks, stubs.
+    pub const NUCLEUS: u64 = 0x0000_0000_0010_0000;
+    /// The [`super::Control`] block.
+    pub const CONTROL: u64 = 0x0000_0010_0000_0000;
+    /// Engine heap.
+    pub const HEAP: u64 = 0x0000_0020_0000_0000;
+    /// Code cache (read, write, execute).
+    pub const CODE: u64 = 0x0000_0030_0000_0000;
+    /// Engine stack (grows down from `STACK + STACK_SIZE`); the page below `STACK` is not mapped.
+    pub const STACK: u64 = 0x0000_0040_0000_0000;
+    pub const STACK_SIZE: u64 = 1 << 20;
+    /// The page tables' own pages, so that the engine can edit them.
+    pub const PAGE_TABLES: u64 = 0x0000_0050_0000_0000;
+    /// A page that no memory slot backs: touching it exits to the launcher.
+    pub const DOORBELL: u64 = 0x0000_0060_0000_0000;
+    /// Guest RAM: guest-physical address `a` is at `PHYSMAP + a`.
+    pub const PHYSMAP: u64 = 0x0000_0100_0000_0000;
+}
+
+/// What the engine writes to the doorbell (a 32-bit store at offset 0) to make the launcher act.
+pub mod doorbell {
+    /// Wait until an event is pending or [`super::Control::deadline`] has passed.
+    pub const WAIT: u32 = 1;
+    /// The output ring or the log is full or urgent: drain it.
+    pub const DRAIN: u32 = 2;
+    /// The engine stopped; `Control::stopped` says why.
+    pub const STOP: u32 = 3;
+}
+
+/// A region of guest RAM.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct RamRegion {
+    pub guest_phys: u64,
+    pub size: u64,
+    /// Where the engine sees it.
+    pub engine_addr: u64,
+}
+
+/// Device models the engine can put on the bus, as found in the device tree by `compatible`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DeviceKind {
+    None = 0,
+    /// `arm,pl011`
+    Pl011 = 1,
+    /// `arm,pl031`
+    Pl031 = 2,
+    /// `arm,cortex-a15-gic`, `arm,gic-400`: `base` distributor, `base2` CPU interface.
+    GicV2 = 3,
+    /// `virtio,mmio` with no device behind it.
+    VirtioEmpty = 4,
+    /// `arm,pl061`
+    Pl061 = 5,
+    /// A known node without a model: reads as zero, ignores writes.
+    RazWi = 6,
+    /// Reads as all ones, ignores writes (empty PCI configuration space).
+    ReadsOnes = 7,
+    /// `qemu,fw-cfg-mmio`
+    FwCfg = 8,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct DeviceDesc {
+    pub kind: DeviceKind,
+    /// Shared peripheral interrupt, counted from 0; `u32::MAX`: none.
+    pub spi: u32,
+    pub base: u64,
+    pub size: u64,
+    pub base2: u64,
+    pub size2: u64,
+}
+
+impl DeviceDesc {
+    pub const NONE: Self = Self { kind: DeviceKind::None, spi: u32::MAX, base: 0, size: 0, base2: 0, size2: 0 };
+}
+
+/// Bits of `Control::options`.
+pub mod option {
+    /// Count blocks and instructions (`--stats`).
+    pub const COUNT: u64 = 1;
+    /// A guest reset ends the run instead of rebooting.
+    pub const NO_REBOOT: u64 = 2;
+}
+
+/// Bits of `Control::host_features`: what translated code may use.
+pub mod host_feature {
+    pub const SSE41: u64 = 1 << 0;
+    pub const SSE42: u64 = 1 << 1;
+    pub const POPCNT: u64 = 1 << 2;
+    pub const AVX: u64 = 1 << 3;
+    pub const AVX2: u64 = 1 << 4;
+    pub const BMI1: u64 = 1 << 5;
+    pub const BMI2: u64 = 1 << 6;
+    pub const LZCNT: u64 = 1 << 7;
+    pub const FMA: u64 = 1 << 8;
+    pub const AES: u64 = 1 << 9;
+    pub const PCLMUL: u64 = 1 << 10;
+    pub const SHA: u64 = 1 << 11;
+    pub const F16C: u64 = 1 << 12;
+    pub const CX16: u64 = 1 << 13;
+    pub const MOVBE: u64 = 1 << 14;
+    pub const SSSE3: u64 = 1 << 15;
+    pub const GFNI: u64 = 1 << 16;
+}
+
+/// Why the engine stopped (`Control::stopped`).
+pub mod stopped {
+    pub const RUNNING: u32 = 0;
+    pub const POWER_OFF: u32 = 1;
+    /// The guest asked for a reset and [`super::option::NO_REBOOT`] is set.
+    pub const RESET: u32 = 2;
+    /// The launcher asked for it.
+    pub const REQUESTED: u32 = 3;
+    /// A bug in the engine; the report is in the log ring.
+    pub const ENGINE_BUG: u32 = 4;
+    /// The guest asked for a reset: the launcher reloads kernel, initrd and DTB into RAM and starts the engine again.
+    pub const REBOOT: u32 = 5;
+}
+
+/// A byte queue with one producer and one consumer. Indices run freely; their difference is the fill.
+#[repr(C, align(64))]
+pub struct Ring<const N: usize> {
+    head: AtomicU32,
+    _pad0: [u32; 15],
+    tail: AtomicU32,
+    _pad1: [u32; 15],
+    bytes: [core::sync::atomic::AtomicU8; N],
+}
+
+impl<const N: usize> Ring<N> {
+    const fn new() -> Self {
+        assert!(N.is_power_of_two());
+        Self {
+            head: AtomicU32::new(0),
+            _pad0: [0; 15],
+            tail: AtomicU32::new(0),
+            _pad1: [0; 15],
+            bytes: [const { core::sync::atomic::AtomicU8::new(0) }; N],
+        }
+    }
+
+    /// Appends one byte; `false` when full. Producer only.
+    pub fn push(&self, byte: u8) -> bool {
+        let head = self.head.load(Ordering::Relaxed);
+        if head.wrapping_sub(self.tail.load(Ordering::Acquire)) as usize >= N {
+            return false;
+        }
+        self.bytes[head as usize & (N - 1)].store(byte, Ordering::Relaxed);
+        self.head.store(head.wrapping_add(1), Ordering::Release);
+        true
+    }
+
+    /// Takes the oldest byte. Consumer only.
+    pub fn pop(&self) -> Option<u8> {
+        let tail = self.tail.load(Ordering::Relaxed);
+        if tail == self.head.load(Ordering::Acquire) {
+            return None;
+        }
+        let byte = self.bytes[tail as usize & (N - 1)].load(Ordering::Relaxed);
+        self.tail.store(tail.wrapping_add(1), Ordering::Release);
+        Some(byte)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tail.load(Ordering::Relaxed) == self.head.load(Ordering::Acquire)
+    }
+}
+
+/// Counters the engine keeps (relaxed; read by the launcher for `--stats`).
+#[derive(Default)]
+#[repr(C)]
+pub struct Stats {
+    pub blocks_translated: AtomicU64,
+    pub insns_translated: AtomicU64,
+    pub code_bytes: AtomicU64,
+    pub translate_cycles: AtomicU64,
+    pub cache_flushes: AtomicU64,
+    pub pages_invalidated: AtomicU64,
+    pub dispatches: AtomicU64,
+    pub lookups: AtomicU64,
+    pub chains: AtomicU64,
+    pub tlb_misses: AtomicU64,
+    pub tlb_flushes: AtomicU64,
+    pub slow_accesses: AtomicU64,
+    pub device_accesses: AtomicU64,
+    pub exceptions: AtomicU64,
+    pub interrupts: AtomicU64,
+    pub waits: AtomicU64,
+    pub wait_cycles: AtomicU64,
+    pub run_cycles: AtomicU64,
+    pub blocks_run: AtomicU64,
+    pub insns_run: AtomicU64,
+    pub heap_used: AtomicU64,
+}
+
+/// The block shared by launcher and engine.
+#[repr(C, align(4096))]
+pub struct Control {
+    // Boot part.
+    pub magic: u64,
+    pub version: u32,
+    pub vcpus: u32,
+    pub options: u64,
+    pub host_features: u64,
+    pub ram: [RamRegion; MAX_RAM],
+    pub devices: [DeviceDesc; MAX_DEVICES],
+    /// Engine addresses.
+    pub heap_base: u64,
+    pub heap_size: u64,
+    pub code_base: u64,
+    pub code_size: u64,
+    /// Guest state at start: first instruction and first argument (the DTB's address).
+    pub guest_entry: u64,
+    pub guest_arg0: u64,
+    /// Host TSC frequency, TSC at machine power-on, and the time of day then.
+    pub tsc_hz: u64,
+    pub tsc_origin: u64,
+    pub unix_origin: u64,
+    // Running part.
+    /// Engine addresses of each vCPU's events word (`Runtime::events`), published by the engine; 0: not yet. The launcher ORs
+    /// bits of [`x86_backend::runtime::event`] into the word after having made its news visible here.
+    pub events_word: [AtomicU64; MAX_VCPUS],
+    /// TSC value at which the launcher must set `event::HOST`; `u64::MAX`: never.
+    pub deadline: [AtomicU64; MAX_VCPUS],
+    /// Nonzero while the vCPU waits in the launcher.
+    pub waiting: [AtomicU32; MAX_VCPUS],
+    /// The launcher wants the engine to stop.
+    pub stop_request: AtomicU32,
+    pub stopped: AtomicU32,
+    pub stats: Stats,
+    /// Guest to user, user to guest, and the engine's log (text lines).
+    pub console_out: Ring<RING_BYTES>,
+    pub console_in: Ring<RING_BYTES>,
+    pub log: Ring<LOG_BYTES>,
+}
+
+impl Control {
+    /// A block with nothing in it, in place; large: build it in zeroed memory instead where the stack is small.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            magic: MAGIC,
+            version: VERSION,
+            vcpus: 1,
+            options: 0,
+            host_features: 0,
+            ram: [RamRegion { guest_phys: 0, size: 0, engine_addr: 0 }; MAX_RAM],
+            devices: [DeviceDesc::NONE; MAX_DEVICES],
+            heap_base: 0,
+            heap_size: 0,
+            code_base: 0,
+            code_size: 0,
+            guest_entry: 0,
+            guest_arg0: 0,
+            tsc_hz: 0,
+            tsc_origin: 0,
+            unix_origin: 0,
+            events_word: [const { AtomicU64::new(0) }; MAX_VCPUS],
+            deadline: [const { AtomicU64::new(u64::MAX) }; MAX_VCPUS],
+            waiting: [const { AtomicU32::new(0) }; MAX_VCPUS],
+            stop_request: AtomicU32::new(0),
+            stopped: AtomicU32::new(stopped::RUNNING),
+            stats: Stats {
+                blocks_translated: AtomicU64::new(0),
+                insns_translated: AtomicU64::new(0),
+                code_bytes: AtomicU64::new(0),
+                translate_cycles: AtomicU64::new(0),
+                cache_flushes: AtomicU64::new(0),
+                pages_invalidated: AtomicU64::new(0),
+                dispatches: AtomicU64::new(0),
+                lookups: AtomicU64::new(0),
+                chains: AtomicU64::new(0),
+                tlb_misses: AtomicU64::new(0),
+                tlb_flushes: AtomicU64::new(0),
+                slow_accesses: AtomicU64::new(0),
+                device_accesses: AtomicU64::new(0),
+                exceptions: AtomicU64::new(0),
+                interrupts: AtomicU64::new(0),
+                waits: AtomicU64::new(0),
+                wait_cycles: AtomicU64::new(0),
+                run_cycles: AtomicU64::new(0),
+                blocks_run: AtomicU64::new(0),
+                insns_run: AtomicU64::new(0),
+                heap_used: AtomicU64::new(0),
+            },
+            console_out: Ring::new(),
+            console_in: Ring::new(),
+            log: Ring::new(),
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,5 @@
+//! Compiles `.isa` architecture descriptions.
+
+pub mod diag;
+pub mod model;
+pub mod ssa;
