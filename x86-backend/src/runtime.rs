@@ -123,8 +123,13 @@ pub struct SlowPaths {
     pub atomic: extern "sysv64" fn(*mut u8, u64, u32, u64) -> HelperRet,
     /// `(vcpu, va, desc, expected, new)`
     pub cas: extern "sysv64" fn(*mut u8, u64, u32, u64, u64) -> HelperRet,
-    /// Software floating point: `(vcpu, op, a, b, c)`.
-    pub fp: extern "sysv64" fn(*mut u8, u64, u64, u64, u64) -> HelperRet,
+    /// Performs one operation of [`crate::emit::Emit`] in software: [`crate::eval::entry::eval_entry`].
+    ///
+    /// `(runtime, op)`: a pointer to this vCPU's [`Runtime`] (not to the vCPU), and the operation as packed by
+    /// [`crate::eval::entry::EvalOp::pack`]. Operands are zero-extended in `Runtime::scratch[0..3]`, in the order of
+    /// the trait's arguments (`shuffle`'s indices, byte 0 lowest, are the third); flags travel as N:Z:C:V in the low
+    /// four bits. The result is in `scratch[0]`, its low 64 bits in `HelperRet::value` too; `status` is 0.
+    pub eval: extern "sysv64" fn(*mut Runtime, u64) -> HelperRet,
 }
 
 /// Describes one memory access to the slow path: bits 0-2 log2 of the size in bytes, bits 4-6 the MMU mode,
