@@ -96,6 +96,8 @@ pub trait Guest: Sized + 'static {
 
     /// The state at power-on.
     fn reset_state() -> Self::State;
+    /// Prepares a reset state for the boot protocol: where to start, and the one argument (a device tree's address).
+    fn set_entry(state: &mut Self::State, pc: u64, argument: u64);
     /// Everything translation may specialise on; a block is valid for one context word only.
     fn context(state: &Self::State) -> u64;
     /// The MMU mode (below [`crate::runtime::MMU_MODES`]) of ordinary accesses in that context, and of unprivileged ones.

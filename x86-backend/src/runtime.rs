@@ -185,6 +185,8 @@ pub struct Runtime {
     pub scratch: [u128; 8],
     /// The engine's services for helpers; set by the engine before anything runs.
     pub services: Option<*mut dyn Services>,
+    /// The engine's own object for this vCPU, for its slow paths.
+    pub engine: *mut (),
     pub jump: [JumpEntry; JUMP_ENTRIES],
     pub tlb: [[TlbEntry; TLB_ENTRIES]; MMU_MODES],
 }
