@@ -36,8 +36,56 @@ pub mod layout {
     pub const PAGE_TABLES: u64 = 0x0000_0050_0000_0000;
     /// A page that no memory slot backs: touching it exits to the launcher.
     pub const DOORBELL: u64 = 0x0000_0060_0000_0000;
+    /// Read-only view of the nucleus's stack page: the last exception's frame ends at its end.
+    pub const FAULT_FRAME: u64 = 0x0000_0070_0000_0000;
     /// Guest RAM: guest-physical address `a` is at `PHYSMAP + a`.
     pub const PHYSMAP: u64 = 0x0000_0100_0000_0000;
+}
+
+/// What stands where in the nucleus, and how ring 3 calls it (`int3` with the service in EAX).
+pub mod nucleus {
+    use super::layout::NUCLEUS;
+    /// Exception stubs, [`STUB_BYTES`] apart.
+    pub const STUBS: u64 = NUCLEUS;
+    pub const STUB_BYTES: u64 = 16;
+    pub const VECTORS: u64 = 32;
+    pub const GDT: u64 = NUCLEUS + 0x1000;
+    pub const GDT_LIMIT: u16 = 0x47;
+    pub const TSS: u64 = NUCLEUS + 0x1080;
+    pub const TSS_LIMIT: u32 = 0x67;
+    pub const IDT: u64 = NUCLEUS + 0x1100;
+    pub const IDT_LIMIT: u16 = (VECTORS * 16 - 1) as u16;
+    /// The stack page (IST 1).
+    pub const STACK: u64 = NUCLEUS + 0x2000;
+    pub const STACK_END: u64 = NUCLEUS + 0x3000;
+
+    pub const KERNEL_CODE: u16 = 0x10;
+    pub const KERNEL_DATA: u16 = 0x18;
+    pub const USER_DATA: u16 = 0x2b;
+    pub const USER_CODE: u16 = 0x33;
+    pub const TASK: u16 = 0x38;
+
+    /// Loads CR3 from RDI.
+    pub const SET_ROOT: u32 = 0x4e55_4300;
+    /// INVLPG of every page from RDI up to RSI (exclusive, at least one page); changes RDI.
+    pub const INVALIDATE: u32 = 0x4e55_4301;
+    /// Drops every translation that is not global; changes RAX.
+    pub const FLUSH: u32 = 0x4e55_4302;
+
+    /// One exception, as the stubs leave it at the end of the stack page.
+    #[derive(Clone, Copy, Debug, Default)]
+    #[repr(C)]
+    pub struct Frame {
+        pub cr2: u64,
+        pub rax: u64,
+        pub vector: u64,
+        pub error: u64,
+        pub rip: u64,
+        pub cs: u64,
+        pub rflags: u64,
+        pub rsp: u64,
+        pub ss: u64,
+    }
 }
 
 /// What the engine writes to the doorbell (a 32-bit store at offset 0) to make the launcher act.
@@ -48,6 +96,10 @@ pub mod doorbell {
     pub const DRAIN: u32 = 2;
     /// The engine stopped; `Control::stopped` says why.
     pub const STOP: u32 = 3;
+    /// The engine's image runs; `Control::tsc_probe` was just written. The launcher sets the clock's origin.
+    pub const READY: u32 = 4;
+    /// An exception struck while the engine was reporting another one.
+    pub const DOUBLE_FAULT: u32 = 5;
 }
 
 /// A region of guest RAM.
@@ -186,6 +238,12 @@ impl<const N: usize> Ring<N> {
         Some(byte)
     }
 
+    /// How many bytes are queued.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head.load(Ordering::Acquire).wrapping_sub(self.tail.load(Ordering::Acquire)) as usize
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tail.load(Ordering::Relaxed) == self.head.load(Ordering::Acquire)
@@ -242,7 +300,15 @@ pub struct Control {
     pub tsc_hz: u64,
     pub tsc_origin: u64,
     pub unix_origin: u64,
+    /// The page tables' memory inside a virtual machine: VM-physical address of [`layout::PAGE_TABLES`], its size, bytes
+    /// already used, and the root. All zero in hosted mode.
+    pub page_tables_phys: u64,
+    pub page_tables_size: u64,
+    pub page_tables_used: u64,
+    pub page_tables_root: u64,
     // Running part.
+    /// The engine's TSC at [`doorbell::READY`].
+    pub tsc_probe: AtomicU64,
     /// Engine addresses of each vCPU's events word (`Runtime::events`), published by the engine; 0: not yet. The launcher ORs
     /// bits of [`x86_backend::runtime::event`] into the word after having made its news visible here.
     pub events_word: [AtomicU64; MAX_VCPUS],
@@ -281,6 +347,11 @@ impl Control {
             tsc_hz: 0,
             tsc_origin: 0,
             unix_origin: 0,
+            page_tables_phys: 0,
+            page_tables_size: 0,
+            page_tables_used: 0,
+            page_tables_root: 0,
+            tsc_probe: AtomicU64::new(0),
             events_word: [const { AtomicU64::new(0) }; MAX_VCPUS],
             deadline: [const { AtomicU64::new(u64::MAX) }; MAX_VCPUS],
             waiting: [const { AtomicU32::new(0) }; MAX_VCPUS],
