@@ -5,5 +5,7 @@
 extern crate alloc;
 
 pub mod emit;
+pub mod eval;
 pub mod guest;
 pub mod runtime;
+pub mod softfp;
