@@ -133,6 +133,8 @@ pub enum DeviceKind {
     ReadsOnes = 7,
     /// `qemu,fw-cfg-mmio`
     FwCfg = 8,
+    /// `arm,gic-v2m-frame`
+    V2mFrame = 9,
 }
 
 #[derive(Clone, Copy, Debug)]

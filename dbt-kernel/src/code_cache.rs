@@ -1,0 +1,150 @@
+//! Which blocks are translated.
+//!
+//! A block is found by guest-physical address, guest virtual address (translated code has PC-relative values as constants)
+//! and context word. It lies within one guest page, so a page is the unit of invalidation: all its blocks die together, which
+//! is why direct jumps between blocks of one page never need unlinking. Memory of dead blocks is reclaimed when the whole
+//! cache is reset.
+
+use alloc::vec::Vec;
+use core::hash::{BuildHasherDefault, Hasher};
+use hashbrown::HashMap;
+
+/// What identifies a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub phys: u64,
+    pub virt: u64,
+    pub context: u64,
+}
+
+/// A multiply-rotate hasher for keys of a few words; the keys are not chosen by an adversary who could gain more than
+/// slowness for himself.
+#[derive(Default)]
+pub struct WordHasher(u64);
+
+impl Hasher for WordHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+}
+
+type Words = BuildHasherDefault<WordHasher>;
+
+#[derive(Default)]
+struct Page {
+    keys: Vec<Key>,
+    /// One bit per 64 bytes: translated code came from there.
+    coverage: u64,
+}
+
+/// The blocks of one machine.
+#[derive(Default)]
+pub struct CodeCache {
+    blocks: HashMap<Key, u64, Words>,
+    pages: HashMap<u64, Page, Words>,
+    generation: u64,
+}
+
+const PAGE_MASK: u64 = crate::ram::PAGE - 1;
+
+fn coverage(phys: u64, len: u64) -> u64 {
+    let first = (phys & PAGE_MASK) / 64;
+    let last = ((phys & PAGE_MASK) + len.max(1) - 1).min(PAGE_MASK) / 64;
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
+}
+
+impl CodeCache {
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<u64> {
+        self.blocks.get(key).copied()
+    }
+
+    /// Adds a block of `len` guest bytes whose code is at host address `entry`. Gives whether its page held none before.
+    pub fn insert(&mut self, key: Key, len: u64, entry: u64) -> bool {
+        self.blocks.insert(key, entry);
+        let page = self.pages.entry(key.phys & !PAGE_MASK).or_default();
+        let first = page.keys.is_empty();
+        page.keys.push(key);
+        page.coverage |= coverage(key.phys, len);
+        first
+    }
+
+    /// Whether translated code came from the bytes `phys..phys+len` (within one page).
+    #[must_use]
+    pub fn covers(&self, phys: u64, len: u64) -> bool {
+        self.pages.get(&(phys & !PAGE_MASK)).is_some_and(|page| page.coverage & coverage(phys, len) != 0)
+    }
+
+    /// Forgets all blocks of the page with `phys`; gives whether there were any.
+    pub fn invalidate_page(&mut self, phys: u64) -> bool {
+        let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return false };
+        for key in &page.keys {
+            self.blocks.remove(key);
+        }
+        true
+    }
+
+    /// Forgets everything; the caller resets the code buffer.
+    pub fn clear(&mut self) {
+        self.blocks.clear();
+        self.pages.clear();
+        self.generation += 1;
+    }
+
+    /// Changes whenever code memory is reclaimed: a host address noted under another generation means nothing now.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(phys: u64) -> Key {
+        Key { phys, virt: phys | 0xffff_0000_0000_0000, context: 1 }
+    }
+
+    #[test]
+    fn a_page_dies_as_a_whole_and_alone() {
+        let mut cache = CodeCache::default();
+        assert!(cache.insert(key(0x1000), 16, 1));
+        assert!(!cache.insert(key(0x1ffc), 4, 2));
+        assert!(cache.insert(key(0x2000), 4, 3));
+        assert!(cache.invalidate_page(0x1abc));
+        assert!(!cache.invalidate_page(0x1abc));
+        assert_eq!(cache.find(&key(0x1000)), None);
+        assert_eq!(cache.find(&key(0x1ffc)), None);
+        assert_eq!(cache.find(&key(0x2000)), Some(3));
+    }
+
+    #[test]
+    fn coverage_is_per_64_bytes() {
+        let mut cache = CodeCache::default();
+        cache.insert(key(0x1040), 8, 1);
+        assert!(cache.covers(0x1078, 1));
+        assert!(!cache.covers(0x1080, 8) && !cache.covers(0x1038, 8));
+        assert!(cache.covers(0x1038, 9));
+        cache.insert(key(0x1fc0), 64, 2);
+        assert!(cache.covers(0x1fff, 1));
+    }
+}

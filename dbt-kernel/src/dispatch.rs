@@ -1,0 +1,104 @@
+//! The vCPU loop: run translated code, see why it came back, find what runs next.
+
+use crate::machine::Cpu;
+use crate::platform::Platform;
+use crate::shared::stopped;
+use core::sync::atomic::Ordering;
+use x86_backend::guest::Guest;
+use x86_backend::runtime::{JUMP_ENTRIES, JumpEntry, event, exit};
+
+impl<G: Guest, P: Platform> Cpu<'_, G, P> {
+    /// Runs until the guest or the launcher ends it; gives a [`stopped`] code.
+    pub(crate) fn run(&mut self) -> u32 {
+        let started = self.shared().platform.tsc();
+        self.refresh_jump_key();
+        let code = loop {
+            if self.events().load(Ordering::Relaxed) != 0
+                && let Some(code) = self.handle_events()
+            {
+                break code;
+            }
+            if let Some(entry) = self.find_block() {
+                self.enter(entry);
+            } else {
+                self.refresh_jump_key();
+            }
+        };
+        self.publish_counts(started);
+        self.shared().control.stopped.store(code, Ordering::Release);
+        code
+    }
+
+    /// Runs translated code from `entry`, following exits that need no look at events, until one does.
+    fn enter(&mut self, entry: u64) {
+        let shared = self.shared();
+        shared.control.stats.dispatches.fetch_add(1, Ordering::Relaxed);
+        self.fill_jump_cache(entry);
+        shared.jit.enter(self.vcpu.cast(), entry);
+        // SAFETY: the block lives as long as `self`.
+        let (reason, pc, site) = unsafe {
+            let rt = &(*self.vcpu).rt;
+            (rt.exit_reason, rt.exit_pc, rt.exit_site)
+        };
+        match reason {
+            exit::CHAIN => {
+                self.set_pc(pc);
+                self.chain(site, pc);
+            }
+            exit::LOOKUP | exit::EVENTS => self.set_pc(pc),
+            _ => self.refresh_jump_key(),
+        }
+    }
+
+    /// Makes the direct jump at `site` go to the block at `pc`, which is in the same guest page.
+    fn chain(&mut self, site: u64, pc: u64) {
+        let generation = self.shared().cache.generation();
+        let Some(entry) = self.find_block() else {
+            self.refresh_jump_key();
+            return;
+        };
+        let shared = self.shared();
+        if self.pc() == pc && shared.cache.generation() == generation {
+            shared.jit.patch(site, entry);
+            shared.control.stats.chains.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn fill_jump_cache(&mut self, entry: u64) {
+        let pc = self.pc();
+        // SAFETY: the block lives as long as `self`.
+        let rt = unsafe { &mut (*self.vcpu).rt };
+        rt.jump[(pc >> 2) as usize & (JUMP_ENTRIES - 1)] = JumpEntry { tag: pc ^ rt.jump_key, code: entry };
+    }
+
+    /// Takes note of pending events; `Some` ends the run.
+    fn handle_events(&mut self) -> Option<u32> {
+        let pending = self.events().swap(0, Ordering::Acquire);
+        if pending & event::HOST != 0 {
+            let shared = self.shared();
+            if shared.control.stop_request.load(Ordering::Acquire) != 0 {
+                return Some(stopped::REQUESTED);
+            }
+            shared.board.host_event(shared.control, shared.platform);
+        }
+        if let Some(code) = self.stop.take() {
+            return Some(code);
+        }
+        // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
+        if G::poll_events(unsafe { &mut *self.vcpu }) {
+            self.shared().control.stats.interrupts.fetch_add(1, Ordering::Relaxed);
+            self.refresh_jump_key();
+        }
+        None
+    }
+
+    fn publish_counts(&mut self, started: u64) {
+        let shared = self.shared();
+        let stats = &shared.control.stats;
+        // SAFETY: the block lives as long as `self`.
+        let (blocks, insns) = unsafe { ((*self.vcpu).rt.blocks_run, (*self.vcpu).rt.insns_run) };
+        stats.blocks_run.store(blocks, Ordering::Relaxed);
+        stats.insns_run.store(insns, Ordering::Relaxed);
+        stats.run_cycles.fetch_add(shared.platform.tsc().saturating_sub(started), Ordering::Relaxed);
+    }
+}

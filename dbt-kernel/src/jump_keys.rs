@@ -1,0 +1,112 @@
+//! Keys that make jump cache entries valid in one situation only.
+//!
+//! Translated code compares `target ^ key` with an entry's tag. A key stands for a context word, an address space (only if the
+//! context has executed mappings that are not global) and a mapping generation. Keys are unpredictable 64-bit
+//! numbers, never reused: a guest can't craft a target address that hits an entry made under another key.
+
+use alloc::vec::Vec;
+
+/// Contexts known at once before all are forgotten; guests have a handful.
+const MAX_CONTEXTS: usize = 64;
+/// Address spaces remembered per context.
+const MAX_SPACES: usize = 256;
+
+struct Context {
+    word: u64,
+    /// Executed code through mappings that belong to one address space.
+    private: bool,
+    global_key: u64,
+    space_keys: Vec<(u64, u64)>,
+}
+
+/// The keys in use.
+pub struct JumpKeys {
+    contexts: Vec<Context>,
+    random: u64,
+}
+
+impl JumpKeys {
+    /// `seed` should be hard to guess.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { contexts: Vec::new(), random: seed }
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood, 2014).
+    fn fresh(random: &mut u64) -> u64 {
+        *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The key for code that runs in context `word` and address space `space`.
+    pub fn key(&mut self, word: u64, space: u64) -> u64 {
+        let position = match self.contexts.iter().position(|c| c.word == word) {
+            Some(position) => position,
+            None => {
+                if self.contexts.len() == MAX_CONTEXTS {
+                    self.contexts.clear();
+                }
+                let global_key = Self::fresh(&mut self.random);
+                self.contexts.push(Context { word, private: false, global_key, space_keys: Vec::new() });
+                self.contexts.len() - 1
+            }
+        };
+        let context = &mut self.contexts[position];
+        if !context.private {
+            return context.global_key;
+        }
+        if let Some(&(_, key)) = context.space_keys.iter().find(|&&(s, _)| s == space) {
+            return key;
+        }
+        if context.space_keys.len() == MAX_SPACES {
+            context.space_keys.clear();
+        }
+        let key = Self::fresh(&mut self.random);
+        context.space_keys.push((space, key));
+        key
+    }
+
+    /// Code of context `word` was reached through a mapping that holds in the current address space only. Gives whether
+    /// that is news: then the key in use has changed.
+    pub fn make_private(&mut self, word: u64) -> bool {
+        match self.contexts.iter_mut().find(|c| c.word == word) {
+            Some(context) if !context.private => {
+                context.private = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// No entry made so far may be hit again.
+    pub fn retire_all(&mut self) {
+        for context in &mut self.contexts {
+            context.global_key = Self::fresh(&mut self.random);
+            context.space_keys.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn global_contexts_share_a_key_across_spaces() {
+        let mut keys = JumpKeys::new(1);
+        let kernel = keys.key(5, 1);
+        assert_eq!(kernel, keys.key(5, 2));
+        assert_ne!(kernel, keys.key(6, 1));
+        assert!(keys.make_private(5));
+        assert!(!keys.make_private(5));
+        let one = keys.key(5, 1);
+        assert_ne!(one, kernel);
+        assert_ne!(one, keys.key(5, 2));
+        assert_eq!(one, keys.key(5, 1));
+        keys.retire_all();
+        assert_ne!(one, keys.key(5, 1));
+    }
+}

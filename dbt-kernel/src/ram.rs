@@ -1,0 +1,120 @@
+//! Guest RAM as the engine sees it, and which of its pages hold translated code.
+//!
+//! Every region is mapped for the engine's whole life; [`Ram::new`] is the one place where the launcher's word for that is taken.
+
+use crate::shared::RamRegion;
+use alloc::vec;
+use alloc::vec::Vec;
+use x86_backend::runtime::PAGE_BITS;
+
+/// Size of the pages code is tracked in.
+pub const PAGE: u64 = 1 << PAGE_BITS;
+
+struct Region {
+    base: u64,
+    size: u64,
+    host: *mut u8,
+    /// One bit per page: holds translated code.
+    code: Vec<u64>,
+}
+
+/// All RAM of the machine.
+pub struct Ram {
+    regions: Vec<Region>,
+}
+
+impl Ram {
+    /// # Safety
+    /// Each region's `size` bytes at `engine_addr` are readable and writable as long as the value lives, and nothing but
+    /// guest data is kept there.
+    #[must_use]
+    pub unsafe fn new(regions: &[RamRegion]) -> Self {
+        let regions = regions
+            .iter()
+            .filter(|r| r.size != 0)
+            .map(|r| Region {
+                base: r.guest_phys,
+                size: r.size,
+                host: r.engine_addr as *mut u8,
+                code: vec![0; (r.size / PAGE).div_ceil(64) as usize],
+            })
+            .collect();
+        Self { regions }
+    }
+
+    fn region(&self, phys: u64, len: u64) -> Option<(&Region, u64)> {
+        self.regions.iter().find_map(|r| {
+            let offset = phys.checked_sub(r.base)?;
+            (offset < r.size && len <= r.size - offset).then_some((r, offset))
+        })
+    }
+
+    /// Host pointer to `len` bytes at `phys`, if all of it is RAM of one region.
+    #[must_use]
+    pub fn pointer(&self, phys: u64, len: u64) -> Option<*mut u8> {
+        self.region(phys, len).map(|(r, offset)| r.host.wrapping_add(offset as usize))
+    }
+
+    fn code_bit(&self, phys: u64) -> Option<(usize, usize, u64)> {
+        self.regions.iter().enumerate().find_map(|(i, r)| {
+            let offset = phys.checked_sub(r.base)?;
+            let page = offset / PAGE;
+            (offset < r.size).then_some((i, (page / 64) as usize, 1 << (page % 64)))
+        })
+    }
+
+    /// Whether the page with `phys` holds translated code.
+    #[must_use]
+    pub fn has_code(&self, phys: u64) -> bool {
+        self.code_bit(phys).is_some_and(|(r, word, bit)| self.regions[r].code[word] & bit != 0)
+    }
+
+    /// Records whether the page holds translated code; gives what was recorded before.
+    pub fn set_code(&mut self, phys: u64, holds: bool) -> bool {
+        let Some((r, word, bit)) = self.code_bit(phys) else { return false };
+        let word = &mut self.regions[r].code[word];
+        let before = *word & bit != 0;
+        *word = if holds { *word | bit } else { *word & !bit };
+        before
+    }
+
+    /// No page holds code any more.
+    pub fn clear_code(&mut self) {
+        for region in &mut self.regions {
+            region.code.fill(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ram(buffer: &mut [u8], base: u64) -> Ram {
+        let region = RamRegion { guest_phys: base, size: buffer.len() as u64, engine_addr: buffer.as_mut_ptr() as u64 };
+        // SAFETY: the buffer outlives every use in the test.
+        unsafe { Ram::new(&[region]) }
+    }
+
+    #[test]
+    fn pointer_rejects_ranges_that_leave_the_region() {
+        let mut buffer = vec![0u8; 8192];
+        let base = buffer.as_mut_ptr();
+        let ram = ram(&mut buffer, 0x4000_0000);
+        assert_eq!(ram.pointer(0x4000_0008, 8), Some(base.wrapping_add(8)));
+        assert_eq!(ram.pointer(0x4000_1ff8, 8), Some(base.wrapping_add(0x1ff8)));
+        assert_eq!(ram.pointer(0x4000_1ff9, 8), None);
+        assert_eq!(ram.pointer(0x3fff_ffff, 2), None);
+        assert_eq!(ram.pointer(0x4000_0000, u64::MAX), None);
+    }
+
+    #[test]
+    fn code_bits_are_per_page() {
+        let mut buffer = vec![0u8; 8192];
+        let mut ram = ram(&mut buffer, 0x4000_0000);
+        assert!(!ram.set_code(0x4000_1234, true));
+        assert!(ram.has_code(0x4000_1000) && ram.has_code(0x4000_1fff) && !ram.has_code(0x4000_0fff));
+        assert!(ram.set_code(0x4000_1000, false));
+        assert!(!ram.has_code(0x4000_1000));
+    }
+}

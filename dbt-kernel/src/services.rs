@@ -1,0 +1,327 @@
+//! What the engine does for a guest's helpers and walkers.
+
+use crate::machine::Cpu;
+use crate::platform::Platform;
+use crate::shared::stopped;
+use core::fmt::Write;
+use core::sync::atomic::Ordering;
+use hashbrown::HashSet;
+use x86_backend::guest::{BusError, Guest, Mapping, Services, SystemEvent};
+use x86_backend::runtime::{MMU_MODES, PAGE_BITS, TLB_ENTRIES, TlbEntry, event};
+
+type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
+
+/// Bit of [`TlbEntry::phys`]: the entry holds in one address space only.
+pub(crate) const PRIVATE: u64 = 2;
+/// Bit of [`TlbEntry::phys`]: the entry is in use.
+pub(crate) const USED: u64 = 4;
+
+/// Virtual mappings that something was derived from, to know whether dropping the mapping of one address concerns it,
+/// whatever the mapping's size.
+#[derive(Default)]
+pub(crate) struct Mappings {
+    bases: HashSet<u64, Words>,
+    /// Bit n: a mapping of 2^n bytes is among them.
+    sizes: u64,
+}
+
+/// Addresses are compared without their top byte, which a guest may use as a tag.
+const ADDRESS: u64 = (1 << 56) - 1;
+
+impl Mappings {
+    fn key(va: u64, bits: u32) -> u64 {
+        ((va & ADDRESS) >> bits << bits) | u64::from(bits)
+    }
+
+    /// Notes the mapping of 2^`bits` bytes that holds `va`.
+    pub(crate) fn note(&mut self, va: u64, bits: u32) {
+        let bits = bits.clamp(PAGE_BITS, 55);
+        self.sizes |= 1 << bits;
+        self.bases.insert(Self::key(va, bits));
+    }
+
+    /// Whether a noted mapping holds `va`.
+    pub(crate) fn hold(&self, va: u64) -> bool {
+        let mut sizes = self.sizes;
+        while sizes != 0 {
+            let bits = sizes.trailing_zeros();
+            if self.bases.contains(&Self::key(va, bits)) {
+                return true;
+            }
+            sizes &= sizes - 1;
+        }
+        false
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bases.clear();
+        self.sizes = 0;
+    }
+}
+
+impl<G: Guest, P: Platform> Cpu<'_, G, P> {
+    pub(crate) fn tlb_entry(&mut self, mode: usize, index: usize) -> &mut TlbEntry {
+        // SAFETY: the block lives as long as `self`; helpers that call into the engine hold no reference to the TLB.
+        unsafe { &mut (*self.vcpu).rt.tlb[mode % MMU_MODES][index % TLB_ENTRIES] }
+    }
+
+    fn flush_everything(&mut self) {
+        self.shared().control.stats.tlb_flushes.fetch_add(1, Ordering::Relaxed);
+        for mode in 0..MMU_MODES {
+            let filled = core::mem::take(&mut self.filled[mode]);
+            for &index in &filled {
+                *self.tlb_entry(mode, index.into()) = TlbEntry::EMPTY;
+            }
+            self.filled[mode] = filled;
+            self.filled[mode].clear();
+        }
+        self.data_mappings.clear();
+    }
+
+    /// Enters a translation of the page with `va` into the software TLB.
+    pub(crate) fn fill_tlb(&mut self, mode: usize, va: u64, mapping: &Mapping, host: *mut u8, writable: bool) {
+        let page = va >> PAGE_BITS << PAGE_BITS;
+        let index = (va >> PAGE_BITS) as usize & (TLB_ENTRIES - 1);
+        let offset = va - page;
+        let tag = |usable: bool| if usable { page } else { TlbEntry::INVALID };
+        let entry = TlbEntry {
+            read: tag(mapping.read),
+            write: tag(mapping.write && writable),
+            addend: (host as u64).wrapping_sub(va),
+            phys: (mapping.phys - offset) | USED | if mapping.global { 0 } else { PRIVATE },
+        };
+        let slot = self.tlb_entry(mode, index);
+        let fresh = slot.phys & USED == 0;
+        *slot = entry;
+        if fresh {
+            self.filled[mode].push(index as u16);
+        }
+        if mapping.size_bits > PAGE_BITS {
+            self.data_mappings.note(va, mapping.size_bits);
+        }
+    }
+
+    /// Writes to the page at `phys` must take the slow path from now on: it holds translated code.
+    pub(crate) fn protect_page(&mut self, phys: u64) {
+        let page = phys >> PAGE_BITS;
+        for mode in 0..MMU_MODES {
+            for i in 0..self.filled[mode].len() {
+                let index = self.filled[mode][i].into();
+                let entry = self.tlb_entry(mode, index);
+                if entry.phys >> PAGE_BITS == page {
+                    entry.write = TlbEntry::INVALID;
+                }
+            }
+        }
+    }
+
+    /// All jump cache entries and fetch translations become invalid.
+    pub(crate) fn retire_jumps(&mut self) {
+        self.keys.retire_all();
+        self.fetch_mappings.clear();
+        self.refresh_jump_key();
+    }
+
+    /// The context word or the address space may have changed.
+    pub(crate) fn refresh_jump_key(&mut self) {
+        // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.
+        unsafe {
+            let context = G::context(&(*self.vcpu).state);
+            (*self.vcpu).rt.jump_key = self.keys.key(context, self.space);
+        }
+    }
+
+    /// Writes one line to the launcher's log; what doesn't fit is dropped.
+    pub(crate) fn log_line(&self, message: core::fmt::Arguments<'_>) {
+        struct Sink<'a>(&'a crate::shared::Control);
+        impl Write for Sink<'_> {
+            fn write_str(&mut self, s: &str) -> core::fmt::Result {
+                s.bytes().for_each(|byte| {
+                    self.0.log.push(byte);
+                });
+                Ok(())
+            }
+        }
+        let _ = writeln!(Sink(self.shared().control), "{message}");
+    }
+
+    /// Drops translations of one page of guest RAM.
+    pub(crate) fn invalidate_page(&mut self, phys: u64) {
+        if self.shared().ram.set_code(phys, false) {
+            self.shared().control.stats.pages_invalidated.fetch_add(1, Ordering::Relaxed);
+            self.shared().cache.invalidate_page(phys);
+            self.retire_jumps();
+        }
+    }
+
+    /// After anything that may have changed the interrupt controller's output.
+    pub(crate) fn notice_interrupts(&mut self) {
+        if self.shared().board.irq_asserted(self.index) {
+            self.events().fetch_or(event::INTERRUPT, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
+    fn ram(&mut self, phys: u64, len: u64) -> Option<*mut u8> {
+        self.shared().ram.pointer(phys, len)
+    }
+
+    fn phys_read(&mut self, phys: u64, size: u32) -> Result<u64, BusError> {
+        if let Some(host) = self.shared().ram.pointer(phys, size.into()) {
+            // SAFETY: `size` bytes of guest RAM.
+            return Ok(unsafe { crate::softmmu::read_host(host, size) });
+        }
+        let shared = self.shared();
+        shared.control.stats.device_accesses.fetch_add(1, Ordering::Relaxed);
+        let value = shared.board.read(phys, size, self.index, shared.control, shared.platform).ok_or(BusError)?;
+        self.notice_interrupts();
+        Ok(value)
+    }
+
+    fn phys_write(&mut self, phys: u64, size: u32, value: u64) -> Result<(), BusError> {
+        if let Some(host) = self.shared().ram.pointer(phys, size.into()) {
+            self.invalidate_code(phys, size.into());
+            // SAFETY: `size` bytes of guest RAM.
+            unsafe { crate::softmmu::write_host(host, size, value) };
+            return Ok(());
+        }
+        let shared = self.shared();
+        shared.control.stats.device_accesses.fetch_add(1, Ordering::Relaxed);
+        shared.board.write(phys, size, value, self.index, shared.control, shared.platform).ok_or(BusError)?;
+        self.notice_interrupts();
+        Ok(())
+    }
+
+    fn invalidate_code(&mut self, phys: u64, len: u64) {
+        let mut at = phys;
+        let end = phys.saturating_add(len);
+        while at < end {
+            let next = ((at >> PAGE_BITS) + 1) << PAGE_BITS;
+            if self.shared().ram.has_code(at) && self.shared().cache.covers(at, next.min(end) - at) {
+                self.invalidate_page(at);
+            }
+            at = next;
+        }
+    }
+
+    fn invalidate_all_code(&mut self) {
+        self.shared().cache.clear();
+        self.shared().jit.reset();
+        self.shared().ram.clear_code();
+        self.retire_jumps();
+    }
+
+    fn fetch_mapping_changed(&mut self, va: Option<u64>) {
+        if va.is_none_or(|va| self.fetch_mappings.hold(va)) {
+            self.retire_jumps();
+        }
+    }
+
+    fn tlb_flush(&mut self, va: Option<u64>) {
+        match va {
+            Some(va) if !self.data_mappings.hold(va) => {
+                let index = (va >> PAGE_BITS) as usize;
+                for mode in 0..MMU_MODES {
+                    // Stays listed as filled.
+                    let entry = self.tlb_entry(mode, index);
+                    entry.read = TlbEntry::INVALID;
+                    entry.write = TlbEntry::INVALID;
+                }
+            }
+            _ => self.flush_everything(),
+        }
+    }
+
+    fn address_space_changed(&mut self, id: u64) {
+        if self.space == id {
+            return;
+        }
+        self.space = id;
+        for mode in 0..MMU_MODES {
+            let mut filled = core::mem::take(&mut self.filled[mode]);
+            filled.retain(|&index| {
+                let entry = self.tlb_entry(mode, index.into());
+                let keep = entry.phys & PRIVATE == 0;
+                if !keep {
+                    *entry = TlbEntry::EMPTY;
+                }
+                keep
+            });
+            self.filled[mode] = filled;
+        }
+        self.refresh_jump_key();
+    }
+
+    fn ticks(&mut self) -> u64 {
+        let shared = self.shared();
+        shared.clock.ticks(shared.platform.tsc())
+    }
+
+    fn tick_hz(&self) -> u64 {
+        crate::clock::TICK_HZ
+    }
+
+    fn set_deadline(&mut self, ticks: u64) {
+        let shared = self.shared();
+        let tsc = if ticks == u64::MAX { u64::MAX } else { shared.clock.tsc_at(ticks) };
+        shared.control.deadline[self.index as usize].store(tsc, Ordering::Release);
+        if tsc <= shared.platform.tsc() {
+            self.events().fetch_or(event::HOST, Ordering::Relaxed);
+        }
+    }
+
+    fn set_private_irq(&mut self, irq: u32, level: bool) {
+        self.shared().board.set_private_irq(self.index, irq, level);
+    }
+
+    fn irq_asserted(&mut self) -> bool {
+        self.shared().board.irq_asserted(self.index)
+    }
+
+    fn wait_for_event(&mut self) {
+        let shared = self.shared();
+        let start = shared.platform.tsc();
+        shared.control.waiting[self.index as usize].store(1, Ordering::SeqCst);
+        if self.events().load(Ordering::SeqCst) == 0 {
+            shared.platform.wait(self.index);
+        }
+        shared.control.waiting[self.index as usize].store(0, Ordering::SeqCst);
+        shared.control.stats.waits.fetch_add(1, Ordering::Relaxed);
+        let cycles = shared.platform.tsc().saturating_sub(start);
+        shared.control.stats.wait_cycles.fetch_add(cycles, Ordering::Relaxed);
+        self.events().fetch_or(event::INTERRUPT, Ordering::Relaxed);
+    }
+
+    fn system_event(&mut self, event: SystemEvent) {
+        let no_reboot = self.shared().control.options & crate::shared::option::NO_REBOOT != 0;
+        self.stop = Some(match event {
+            SystemEvent::PowerOff => stopped::POWER_OFF,
+            SystemEvent::Reset if no_reboot => stopped::RESET,
+            SystemEvent::Reset => stopped::REBOOT,
+        });
+        self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+    }
+
+    fn log(&mut self, message: core::fmt::Arguments<'_>) {
+        self.log_line(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings_hold_their_whole_size() {
+        let mut mappings = Mappings::default();
+        mappings.note(0xffff_8000_0020_1000, 21);
+        mappings.note(0x1000, 12);
+        assert!(mappings.hold(0xffff_8000_003f_ffff));
+        assert!(!mappings.hold(0xffff_8000_0040_0000));
+        assert!(mappings.hold(0x1fff) && !mappings.hold(0x2000));
+        assert!(mappings.hold(0xab00_0000_0000_1008), "the tag byte does not count");
+        mappings.clear();
+        assert!(!mappings.hold(0x1000));
+    }
+}

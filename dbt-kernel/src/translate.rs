@@ -1,0 +1,144 @@
+//! From a guest address to translated code.
+
+use crate::code_cache::Key;
+use crate::machine::Cpu;
+use crate::platform::Platform;
+use crate::ram::PAGE;
+use core::sync::atomic::Ordering;
+use x86_backend::emit::Access;
+use x86_backend::guest::{AccessKind, Guest};
+use x86_backend::jit::{BlockContext, CompiledBlock};
+
+/// Entries of the fetch translation cache.
+pub(crate) const FETCHES: usize = 256;
+
+/// Most instructions in a block.
+const MAX_INSNS: u32 = 64;
+
+impl<G: Guest, P: Platform> Cpu<'_, G, P> {
+    pub(crate) fn pc(&self) -> u64 {
+        // SAFETY: the block lives as long as `self`; the guest's description places the program counter there.
+        unsafe { self.vcpu.cast::<u8>().add(G::PC_OFFSET as usize).cast::<u64>().read() }
+    }
+
+    pub(crate) fn set_pc(&mut self, pc: u64) {
+        // SAFETY: as in `pc`.
+        unsafe { self.vcpu.cast::<u8>().add(G::PC_OFFSET as usize).cast::<u64>().write(pc) }
+    }
+
+    fn jump_key(&self) -> u64 {
+        // SAFETY: the block lives as long as `self`.
+        unsafe { (*self.vcpu).rt.jump_key }
+    }
+
+    /// Guest-physical address of the instruction at `pc`. `None`: the guest's exception for a failed fetch was taken.
+    fn fetch_address(&mut self, pc: u64, context: u64) -> Option<u64> {
+        let page = pc & !(PAGE - 1);
+        let slot = (pc / PAGE) as usize % FETCHES;
+        let (tag, phys) = self.fetches[slot];
+        if tag == page ^ self.jump_key() {
+            return Some(phys | (pc & (PAGE - 1)));
+        }
+        // SAFETY: the block lives as long as `self`, and only this reference to it is used until the end of the statement
+        // that uses it (the engine's own accesses go to parts the guest's walker doesn't touch).
+        let cpu = unsafe { &mut *self.vcpu };
+        let aligned = pc & u64::from(G::INSN_BYTES - 1) == 0;
+        let result = if aligned {
+            G::walk(cpu, pc, AccessKind::Fetch, G::mmu_mode(context, false))
+        } else {
+            Err(G::alignment_fault(AccessKind::Fetch))
+        };
+        let fault = match result {
+            Ok(mapping) if self.shared().ram.pointer(mapping.phys, G::INSN_BYTES.into()).is_some() => {
+                if !mapping.global && self.keys.make_private(context) {
+                    self.refresh_jump_key();
+                }
+                self.fetch_mappings.note(pc, mapping.size_bits);
+                self.fetches[slot] = (page ^ self.jump_key(), mapping.phys & !(PAGE - 1));
+                return Some(mapping.phys);
+            }
+            Ok(_) => G::bus_fault(AccessKind::Fetch),
+            Err(fault) => fault,
+        };
+        self.shared().control.stats.exceptions.fetch_add(1, Ordering::Relaxed);
+        G::raise(cpu, fault, pc, AccessKind::Fetch, Access::empty());
+        None
+    }
+
+    /// Host address of the code for the guest's current PC and state. `None`: an exception was taken instead.
+    pub(crate) fn find_block(&mut self) -> Option<u64> {
+        let pc = self.pc();
+        // SAFETY: the block lives as long as `self`.
+        let context = unsafe { G::context(&(*self.vcpu).state) };
+        let phys = self.fetch_address(pc, context)?;
+        let key = Key { phys, virt: pc, context };
+        let shared = self.shared();
+        shared.control.stats.lookups.fetch_add(1, Ordering::Relaxed);
+        if let Some(entry) = shared.cache.find(&key) {
+            return Some(entry);
+        }
+        Some(self.translate_block(key))
+    }
+
+    /// Translates the block at `key`.
+    fn translate_block(&mut self, key: Key) -> u64 {
+        let start = self.shared().platform.tsc();
+        let block = match self.compile(&key) {
+            Some(block) => block,
+            None => {
+                self.flush_code();
+                // A block has a bounded size, far below the smallest code cache that `Machine::new` accepts.
+                self.compile(&key).expect("one block fits into an empty code cache")
+            }
+        };
+        let len = u64::from(block.insns * G::INSN_BYTES);
+        if self.shared().cache.insert(key, len, block.entry) {
+            self.shared().ram.set_code(key.phys, true);
+            self.protect_page(key.phys);
+        }
+        let stats = &self.shared().control.stats;
+        let add = |counter: &core::sync::atomic::AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
+        add(&stats.blocks_translated, 1);
+        add(&stats.insns_translated, block.insns.into());
+        add(&stats.code_bytes, block.code_len.into());
+        add(&stats.translate_cycles, self.shared().platform.tsc().saturating_sub(start));
+        block.entry
+    }
+
+    /// `None`: the code cache is full.
+    fn compile(&mut self, key: &Key) -> Option<CompiledBlock> {
+        let shared = self.shared();
+        let room = (PAGE - (key.phys & (PAGE - 1))) as u32 / G::INSN_BYTES;
+        let host = shared.ram.pointer(key.phys, u64::from(room * G::INSN_BYTES).min(PAGE))?;
+        let mut builder = shared.jit.begin(BlockContext {
+            pc: key.virt,
+            mmu_mode: G::mmu_mode(key.context, false) as u32,
+            unpriv_mode: G::mmu_mode(key.context, true) as u32,
+            fp_inline: G::fp_inline(key.context),
+            strict_align: G::strict_alignment(key.context),
+        });
+        let mut pc = key.virt;
+        for i in 0..room.min(MAX_INSNS) {
+            let at = host.wrapping_add((i * G::INSN_BYTES) as usize);
+            // SAFETY: within the page of guest RAM that `pointer` gave.
+            let word = unsafe { crate::softmmu::read_host(at, G::INSN_BYTES) } as u32;
+            builder.begin_insn(pc);
+            let left = G::translate(&mut builder, word, pc, key.context).is_err();
+            pc = pc.wrapping_add(G::INSN_BYTES.into());
+            if left || builder.ended() || builder.has_branch() {
+                break;
+            }
+        }
+        builder.finish(pc).ok()
+    }
+
+    /// Reclaims all code memory.
+    pub(crate) fn flush_code(&mut self) {
+        let shared = self.shared();
+        shared.control.stats.cache_flushes.fetch_add(1, Ordering::Relaxed);
+        shared.cache.clear();
+        shared.jit.reset();
+        shared.ram.clear_code();
+        self.retire_jumps();
+    }
+}
