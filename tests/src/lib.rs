@@ -1,3 +1,5 @@
-//! What the end-to-end tests share: building initramfs images, finding guest files, driving a console.
+//! What the end-to-end tests share: building initramfs images, finding guest files, driving a guest's console.
 
+pub mod console;
+pub mod files;
 pub mod initramfs;
