@@ -7,5 +7,6 @@ extern crate alloc;
 pub mod emit;
 pub mod eval;
 pub mod guest;
+pub mod interp;
 pub mod runtime;
 pub mod softfp;
