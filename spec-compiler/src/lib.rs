@@ -1,5 +1,10 @@
 //! Compiles `.isa` architecture descriptions.
 
+pub mod decoder;
 pub mod diag;
+pub mod emit;
+pub mod eval;
+pub mod fixed;
 pub mod model;
+pub mod passes;
 pub mod ssa;
