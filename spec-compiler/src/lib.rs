@@ -7,4 +7,8 @@ pub mod eval;
 pub mod fixed;
 pub mod model;
 pub mod passes;
+pub mod print;
 pub mod ssa;
+pub mod verify;
+#[cfg(test)]
+mod testing;

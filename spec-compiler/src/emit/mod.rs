@@ -155,3 +155,67 @@ fn exec_fn(model: &Model, insn: &Insn, t: &mut Text, locate: Locate<'_>) {
     t.line(if diverges { "Err(Stop)" } else { "Ok(())" });
     t.close("}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssa::{BinOp, CmpOp, Op, Ty};
+    use crate::testing::{Builder, bits, insn, model};
+
+    /// A body with every shape of control flow.
+    fn sample() -> Model {
+        let mut b = Builder::new();
+        let f = b.field(0, 1);
+        let sf = b.op(Op::BitToBool, &[f], Ty::Bool);
+        let n = b.if_(sf, &[Ty::Int], |b| vec![b.int(64)], |b| vec![b.int(32)])[0];
+        let k = b.field(1, 5);
+        let a = b.get(0, 64);
+        let w = Ty::Bits(crate::ssa::Width::Value(n));
+        let zero = b.int(0);
+        let x = b.op(Op::Extract, &[a, zero], w);
+        let y = b.op(Op::Zext, &[k], w);
+        let sum = b.op(Op::Bin(BinOp::Add), &[x, y], w);
+        let var = b.var("acc", w, sum);
+        let cond = b.op(Op::Cmp(CmpOp::Ult), &[sum, y], Ty::Bool);
+        b.if_(
+            cond,
+            &[],
+            |b| {
+                let v = b.read(var);
+                let t = b.op(Op::Bin(BinOp::Xor), &[v, y], w);
+                b.assign(var, t);
+                Vec::new()
+            },
+            |b| {
+                b.op(Op::Call(crate::ssa::HelperId(0)), &[], Ty::Unit);
+                b.top().diverges = true;
+                Vec::new()
+            },
+        );
+        let (lo, hi) = (b.int(0), b.int(4));
+        b.for_(lo, hi, |b, i| {
+            let v = b.read(var);
+            let t = b.op(Op::ShlInt, &[v, i], w);
+            b.assign(var, t);
+        });
+        let v = b.read(var);
+        let r = b.op(Op::Zext, &[v], bits(64));
+        b.set(1, r);
+        let mut m = model();
+        m.insns.push(insn("sample", 0x12, &[("sf", 1), ("k", 5)], b.finish()));
+        m
+    }
+
+    #[test]
+    fn emits_the_shape_of_the_description() {
+        let m = sample();
+        let tree = crate::decoder::build(&m).expect("one instruction cannot clash");
+        let text = emit(&m, &tree, &|_| "test.isa:1".to_owned());
+        if let Some(path) = std::env::var_os("EMIT_TO") {
+            std::fs::write(path, &text).expect("a writable path");
+        }
+        assert!(text.contains("let [acc_new] = b.branch_on("));
+        assert!(text.contains("if sf != 0 { 64 } else { 32 }"));
+        assert!(!text.contains("_missing"));
+    }
+}

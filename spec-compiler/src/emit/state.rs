@@ -52,7 +52,7 @@ pub fn emit(model: &Model, t: &mut Text) {
     t.line("");
     t.line("/// The context word: everything a translated block depends on.");
     t.line("#[must_use]");
-    t.line("#[allow(clippy::identity_op, clippy::precedence)]");
+    t.line(ALLOW);
     t.open("pub fn context(&self) -> u64 {");
     let mut at = 0;
     let mut terms = Vec::new();
