@@ -1,0 +1,64 @@
+//! The elements of the context word that follow from other state: recomputed whenever that changes.
+
+use crate::isa::State;
+use crate::mmu::sctlr;
+use x86_backend::runtime::FpEnv;
+
+/// FPCR fields that exist, and those the host's unit can't follow.
+pub mod fpcr {
+    pub const AHP: u64 = 1 << 26;
+    pub const DN: u64 = 1 << 25;
+    pub const FZ: u64 = 1 << 24;
+    pub const FZ16: u64 = 1 << 19;
+    pub const ROUNDING_SHIFT: u32 = 22;
+    pub const SLOW: u64 = AHP | DN | FZ | FZ16;
+    pub const MASK: u64 = SLOW | (3 << ROUNDING_SHIFT);
+}
+
+/// The stack pointer in use.
+#[must_use]
+pub fn stack_pointer(state: &State) -> u64 {
+    if state.el != 0 && state.spsel != 0 { state.sp_el1 } else { state.sp_el0 }
+}
+
+/// Whether accesses through the stack pointer must fault.
+#[must_use]
+pub fn sp_check(state: &State) -> u8 {
+    let enabled = if state.el == 0 { sctlr::SA0 } else { sctlr::SA };
+    u8::from(state.sctlr_el1 & enabled != 0 && stack_pointer(state) & 15 != 0)
+}
+
+/// Brings all derived elements up to date.
+pub fn update(state: &mut State) {
+    state.fp_off = match state.cpacr_el1 >> 20 & 3 {
+        3 => 0,
+        1 => u8::from(state.el == 0),
+        _ => 1,
+    };
+    state.fp_slow = u8::from(state.fpcr & fpcr::SLOW != 0);
+    state.strict_align = u8::from(state.sctlr_el1 & sctlr::A != 0);
+    state.sp_check = sp_check(state);
+}
+
+/// MXCSR with all exceptions masked and no flags, rounding to nearest.
+const MXCSR_MASKED: u32 = 0x1f80;
+
+/// FPCR as the host's unit and the software implementation see it; MXCSR comes without sticky flags.
+#[must_use]
+pub fn fp_environment(fpcr: u64) -> (u32, u32) {
+    let rounding = (fpcr >> fpcr::ROUNDING_SHIFT) as u32 & 3;
+    // Arm: nearest, up, down, zero. MXCSR: nearest, down, up, zero.
+    let host_rounding = [0, 2, 1, 3][rounding as usize];
+    let mut control = rounding;
+    for (bit, flag) in [
+        (fpcr::FZ, FpEnv::FLUSH),
+        (fpcr::DN, FpEnv::DEFAULT_NAN),
+        (fpcr::FZ16, FpEnv::FLUSH16),
+        (fpcr::AHP, FpEnv::ALT_HALF),
+    ] {
+        if fpcr & bit != 0 {
+            control |= flag;
+        }
+    }
+    (MXCSR_MASKED | (host_rounding << 13), control)
+}
