@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::Machine;
+use core::sync::atomic::Ordering;
 
 #[test]
 fn modes_follow_level_and_pan() {
@@ -41,6 +42,7 @@ fn an_interrupt_is_taken_when_unmasked_only() {
     m.services().irq = true;
     assert!(!Armv8::poll_events(&mut m.cpu));
     assert_eq!(m.cpu.state.irq_line, 1);
+    assert_eq!(m.cpu.rt.events.load(Ordering::Relaxed), 0, "a masked interrupt must not keep the engine busy");
     m.cpu.state.daif = 0;
     assert!(Armv8::poll_events(&mut m.cpu));
     assert_eq!(m.cpu.state.pc, 0x8280);

@@ -1,8 +1,7 @@
 //! The generic timer: two comparators on one counter, the virtual offset being zero.
 
+use crate::exceptions;
 use crate::isa::{Cpu, State};
-use core::sync::atomic::Ordering;
-use x86_backend::runtime::event;
 
 const ENABLE: u64 = 1;
 const IMASK: u64 = 2;
@@ -31,8 +30,14 @@ pub(crate) fn update(cpu: &mut Cpu) {
         }
     }
     services.set_deadline(deadline);
-    if services.irq_asserted() {
-        cpu.rt.events.fetch_or(event::INTERRUPT, Ordering::Relaxed);
+}
+
+/// After software changed a timer: the interrupt input may have risen.
+fn reprogrammed(cpu: &mut Cpu) {
+    update(cpu);
+    if cpu.services().irq_asserted() {
+        cpu.state.irq_line = 1;
+        exceptions::mask_changed(cpu);
     }
 }
 
@@ -45,7 +50,7 @@ pub fn read_cntpct(cpu: &mut Cpu) -> u64 {
 }
 
 pub fn timer_written(cpu: &mut Cpu, _which: u64) {
-    update(cpu);
+    reprogrammed(cpu);
 }
 
 pub fn timer_ctl_read(cpu: &mut Cpu, which: u64) -> u64 {
@@ -67,7 +72,7 @@ pub fn timer_tval_written(cpu: &mut Cpu, which: u64, v: u64) {
     } else {
         cpu.state.cntv_cval_el0 = compare;
     }
-    update(cpu);
+    reprogrammed(cpu);
 }
 
 #[cfg(test)]
