@@ -220,8 +220,7 @@ impl GicV2 {
     /// Level of the input line of a shared interrupt (`spi` counts from 0).
     pub fn set_spi(&mut self, spi: u32, level: bool) {
         let irq = spi as usize + 32;
-        if irq < IRQS {
-            Self::set_line(&mut self.shared[irq / 32], irq as u32 % 32, level);
+        if irq < IRQS && Self::set_line(&mut self.shared[irq / 32], irq as u32 % 32, level) {
             self.update_all();
         }
     }
@@ -229,20 +228,22 @@ impl GicV2 {
     /// Level of the input line of a private peripheral interrupt (16..32) of one CPU.
     pub fn set_ppi(&mut self, cpu: usize, irq: u32, level: bool) {
         let cpu = cpu.min(self.cpus - 1);
-        if (16..32).contains(&irq) {
-            Self::set_line(&mut self.cpu[cpu].private, irq, level);
+        if (16..32).contains(&irq) && Self::set_line(&mut self.cpu[cpu].private, irq, level) {
             self.update(cpu);
         }
     }
 
-    fn set_line(word: &mut Word, bit: u32, level: bool) {
+    /// Gives whether the level changed: devices repeat themselves.
+    fn set_line(word: &mut Word, bit: u32, level: bool) -> bool {
         let mask = 1u32 << bit;
-        if level {
-            word.latched |= mask & word.edge & !word.line;
-            word.line |= mask;
-        } else {
-            word.line &= !mask;
+        if (word.line & mask != 0) == level {
+            return false;
         }
+        word.line ^= mask;
+        if level {
+            word.latched |= mask & word.edge;
+        }
+        true
     }
 
     /// The word that holds interrupts `32 * index..`, as `cpu` sees it.
