@@ -63,9 +63,7 @@ pub fn live(body: &Body, roots: &[ValueId]) -> Vec<bool> {
 
 /// What live results of control flow, and live variables, need.
 fn through_control(body: &Body, region: &Region, live: &[bool], todo: &mut Vec<ValueId>) {
-    let var_live = |var| {
-        body.values.iter().zip(live).any(|(d, &l)| l && d.op == Op::VarGet(var))
-    };
+    let var_live = |var| body.values.iter().zip(live).any(|(d, &l)| l && d.op == Op::VarGet(var));
     for stmt in &region.stmts {
         match stmt {
             Stmt::Eval(v) => {

@@ -1,10 +1,24 @@
-//! Passes over structured SSA.
+//! Passes over structured SSA, and which of them make up a level.
+//!
+//! A pass is a function from a body to a body that says whether it changed anything; it keeps the invariants that
+//! [`crate::verify`] checks after every pass in debug builds. A level repeats its passes until nothing changes.
 
+pub mod cfg;
+pub mod cse;
 pub mod dead;
+pub mod fold;
+pub mod ifconv;
+pub mod known;
+pub mod promote;
+pub mod sink;
+pub mod state;
+pub mod strength;
 pub mod times;
+pub mod util;
 
 use crate::model::Model;
-use crate::ssa::{Body, Region, Stmt, ValueId};
+use crate::print;
+use crate::ssa::{Body, Region, Stmt};
 use std::str::FromStr;
 
 /// How much is done offline.
@@ -41,24 +55,79 @@ impl FromStr for OptLevel {
     }
 }
 
-/// Every body of the model with its name and the values its owner refers to.
-fn bodies<'a>(model: &'a mut Model, f: &mut dyn FnMut(&str, &mut Body, &[ValueId])) {
-    for insn in &mut model.insns {
-        f(&insn.name, &mut insn.exec, &[]);
+/// Rounds of a level after which it counts as finished even if it still finds something.
+const ROUNDS: usize = 8;
+
+/// Runs the passes of a level over every body. With `dump`, the bodies of that instruction or system register are printed
+/// to standard error before and after.
+pub fn optimise(model: &mut Model, level: OptLevel, dump: Option<&str>) {
+    let mut insns = std::mem::take(&mut model.insns);
+    let mut sysregs = std::mem::take(&mut model.sysregs);
+    let one = |name: &str, body: &mut Body| {
+        let show = dump == Some(name);
+        if show {
+            eprintln!("{name}:\n{}", print::body(model, body));
+        }
+        optimise_body(model, body, level);
+        if show {
+            eprintln!("{name} at {level:?}:\n{}", print::body(model, body));
+        }
+    };
+    for insn in &mut insns {
+        one(&insn.name, &mut insn.exec);
     }
-    for r in &mut model.sysregs {
+    for r in &mut sysregs {
         for body in [&mut r.get, &mut r.set, &mut r.read_when, &mut r.write_when].into_iter().flatten() {
-            f(&r.name, body, &[]);
+            one(&r.name, body);
         }
     }
-    let _: &'a Model = model;
+    model.insns = insns;
+    model.sysregs = sysregs;
 }
 
-/// Runs the passes of a level over every body.
-pub fn optimise(model: &mut Model, level: OptLevel, dump: Option<&str>) {
-    let _ = (level, dump);
-    let shared = Model { insns: Vec::new(), sysregs: Vec::new(), ..model.clone() };
-    bodies(model, &mut |_, body, _| times::infer(&shared, body));
+/// Runs the passes of a level over one body. Its root region's results stay its results.
+pub fn optimise_body(model: &Model, body: &mut Body, level: OptLevel) {
+    times::infer(model, body);
+    check(model, body, "the front end");
+    if level == OptLevel::O0 {
+        return;
+    }
+    type Pass = fn(&Model, &mut Body) -> bool;
+    let passes: &[(OptLevel, &str, Pass)] = &[
+        (OptLevel::O1, "fold", fold::run),
+        (OptLevel::O2, "promote", promote::run),
+        (OptLevel::O2, "cfg", cfg::run),
+        (OptLevel::O2, "cse", |m, b| cse::run(m, b, false)),
+        (OptLevel::O2, "ifconv", ifconv::run),
+        (OptLevel::O3, "numbering", |m, b| cse::run(m, b, true)),
+        (OptLevel::O3, "known", known::run),
+        (OptLevel::O3, "state", state::run),
+        (OptLevel::O4, "strength", strength::run),
+        (OptLevel::O4, "sink", sink::run),
+        (OptLevel::O1, "dead", |m, b| dead::run(m, b, &[])),
+    ];
+    for _ in 0..ROUNDS {
+        let mut changed = false;
+        for (from, name, pass) in passes {
+            if *from <= level && pass(model, body) {
+                changed = true;
+                times::infer(model, body);
+                check(model, body, name);
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+}
+
+/// Stops at a broken invariant: a bug of the pass named.
+fn check(model: &Model, body: &Body, after: &str) {
+    if cfg!(debug_assertions)
+        && let Err(e) = crate::verify::verify(model, body)
+    {
+        panic!("after {after}: {e}");
+    }
 }
 
 /// Operations in all bodies, for the statistics.
