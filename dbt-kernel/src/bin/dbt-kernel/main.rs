@@ -1,0 +1,126 @@
+//! The unikernel: the engine inside a virtual machine, in ring 3, with the launcher at the other end of a doorbell page.
+//!
+//! The launcher has built the address space (`shared::layout`) and starts `_start` in ring 3 with interrupts off. Ring 0 is
+//! [`nucleus`] only.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod features;
+mod memory;
+mod nucleus;
+
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
+use dbt_kernel::platform::Platform;
+use dbt_kernel::shared::{Control, doorbell, layout, stopped};
+
+fn control() -> &'static Control {
+    // SAFETY: the launcher maps an initialised control block there for good; what changes in it is atomic.
+    unsafe { &*(layout::CONTROL as *const Control) }
+}
+
+/// Exits to the launcher.
+fn ring(code: u32) {
+    // SAFETY: no memory stands behind the page: the store reaches the launcher, which returns after acting.
+    unsafe { (layout::DOORBELL as *mut u32).write_volatile(code) };
+}
+
+fn stop(code: u32) -> ! {
+    control().stats.heap_used.store(memory::HEAP.used(), Ordering::Relaxed);
+    control().stopped.store(code, Ordering::SeqCst);
+    loop {
+        ring(doorbell::STOP);
+    }
+}
+
+/// Text into the log ring; drains it when full.
+struct Log;
+
+impl Write for Log {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            while !control().log.push(byte) {
+                ring(doorbell::DRAIN);
+            }
+        }
+        Ok(())
+    }
+}
+
+macro_rules! log {
+    ($($argument:tt)*) => { let _ = writeln!($crate::Log, $($argument)*); };
+}
+
+struct Vm;
+
+impl Platform for Vm {
+    fn tsc(&self) -> u64 {
+        // SAFETY: every x86-64 processor has it, and it touches no memory.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+
+    fn wait(&self, vcpu: u32) {
+        control().waiting[vcpu as usize].store(1, Ordering::SeqCst);
+        ring(doorbell::WAIT);
+    }
+
+    fn drain(&self) {
+        ring(doorbell::DRAIN);
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "sysv64" fn main() -> ! {
+    let control = control();
+    control.tsc_probe.store(Vm.tsc(), Ordering::SeqCst);
+    ring(doorbell::READY);
+    // SAFETY: the launcher maps the heap there, for nothing else.
+    if !unsafe { memory::HEAP.claim(control.heap_base, control.heap_size) } {
+        log!("the launcher gave the engine no heap");
+        stop(stopped::ENGINE_BUG);
+    }
+    let missing = control.host_features & !features::confirmed(control.host_features);
+    if missing != 0 {
+        log!("host features {missing:#x} don't work in the virtual machine: not used");
+    }
+    run(control)
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    log!("{info}");
+    stop(stopped::ENGINE_BUG)
+}
+
+/// Called by `fault_entry` for every exception in ring 3. Returning resumes as `context` says.
+#[unsafe(no_mangle)]
+extern "sysv64" fn fault(context: &mut nucleus::Context) {
+    if nucleus::recover_probe(context) {
+        return;
+    }
+    let frame = &context.frame;
+    log!(
+        "exception {} (error {:#x}) in ring {} at rip {:#x}, cr2 {:#x}",
+        frame.vector,
+        frame.error,
+        frame.cs & 3,
+        frame.rip,
+        frame.cr2
+    );
+    log!("  rax {:016x}  rsp {:016x}  flags {:x}", frame.rax, frame.rsp, frame.rflags);
+    for (names, values) in nucleus::NAMES.chunks(4).zip(context.general.chunks(4)) {
+        for (name, value) in names.iter().zip(values) {
+            let _ = write!(Log, "  {name:>3} {value:016x}");
+        }
+        log!("");
+    }
+    stop(stopped::ENGINE_BUG)
+}
+
+/// Runs the guest to its end.
+fn run(_control: &'static Control) -> ! {
+    log!("this build has no engine");
+    stop(stopped::ENGINE_BUG)
+}
