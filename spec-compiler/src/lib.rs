@@ -1,7 +1,9 @@
 //! Compiles `.isa` architecture descriptions.
 
+pub mod asm;
 pub mod decoder;
 pub mod diag;
+pub mod frontend;
 pub mod emit;
 pub mod eval;
 pub mod fixed;
