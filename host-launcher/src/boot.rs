@@ -134,7 +134,7 @@ impl Images {
         if cli.smp != 1 {
             return Err(BootError::Smp(cli.smp));
         }
-        if cli.memory < TWO_MIB || cli.memory > MAX_RAM || cli.memory % TWO_MIB != 0 {
+        if cli.memory < TWO_MIB || cli.memory > MAX_RAM || !cli.memory.is_multiple_of(TWO_MIB) {
             return Err(BootError::RamSize);
         }
         let path = cli.kernel.as_ref().ok_or(BootError::NoKernel)?;
@@ -237,7 +237,7 @@ mod tests {
                 assert!(start >= end && start % PAGE == 0);
                 end = initrd_end;
             }
-            assert!(plan.dtb >= end && plan.dtb % TWO_MIB == 0);
+            assert!(plan.dtb >= end && plan.dtb.is_multiple_of(TWO_MIB));
         }
     }
 

@@ -183,7 +183,7 @@ mod tests {
     fn our_spellings_stay() {
         let args = rewritten(&["--kernel", "-dtb", "--append", "x y", "--stats=json", "-vv", "--timeout", "1.5"]);
         assert_eq!(args[2], "-dtb");
-        let cli = Cli::try_parse_from(&args[..1].iter().chain(&args[3..]).cloned().collect::<Vec<_>>()).unwrap();
+        let cli = Cli::try_parse_from(args[..1].iter().chain(&args[3..]).cloned().collect::<Vec<_>>()).unwrap();
         assert_eq!(cli.stats, Some(StatsFormat::Json));
         assert_eq!(cli.verbose, 2);
         assert_eq!(cli.timeout, Some(Duration::from_millis(1500)));

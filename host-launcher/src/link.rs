@@ -159,13 +159,11 @@ impl Link {
     /// The launcher's view of a vCPU's events word, once the engine has published it.
     fn events(&self, vcpu: usize) -> Option<&AtomicU32> {
         let address = self.control.events_word[vcpu].load(Ordering::Acquire);
-        if address == 0 || address % 4 != 0 {
+        if address == 0 || !address.is_multiple_of(4) {
             return None;
         }
-        let window = self
-            .windows
-            .iter()
-            .find(|w| address >= w.engine && address - w.engine <= w.size.checked_sub(4).unwrap_or(0))?;
+        let window =
+            self.windows.iter().find(|w| address >= w.engine && address - w.engine <= w.size.saturating_sub(4))?;
         let local = window.local.wrapping_add((address - window.engine) as usize) as *const AtomicU32;
         // SAFETY: within memory shared with the engine, aligned, and only ever accessed atomically; the engine keeps it for
         // as long as it publishes it.

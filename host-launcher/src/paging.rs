@@ -90,11 +90,11 @@ impl<'a> PageTables<'a> {
     /// # Errors
     /// Something is mapped there already, or there is no memory for tables.
     pub fn map(&mut self, virt: u64, phys: u64, size: u64, rights: Rights) -> Result<(), PagingError> {
-        debug_assert!((virt | phys | size) % PAGE == 0);
+        debug_assert!((virt | phys | size).is_multiple_of(PAGE));
         let mut done = 0;
         while done < size {
             let large = (virt + done) | (phys + done);
-            let step = if large % LARGE_PAGE == 0 && size - done >= LARGE_PAGE { LARGE_PAGE } else { PAGE };
+            let step = if large.is_multiple_of(LARGE_PAGE) && size - done >= LARGE_PAGE { LARGE_PAGE } else { PAGE };
             self.map_page(virt + done, phys + done, step, rights)?;
             done += step;
         }

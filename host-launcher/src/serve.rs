@@ -180,15 +180,15 @@ impl Server<'_> {
         if fds[0].revents != 0 {
             self.link.serve_wake().clear();
         }
-        if fds[1].revents != 0 {
-            if let Some(signal) = self.signals.next() {
-                return Some(Exit::Signal(signal));
-            }
+        if fds[1].revents != 0
+            && let Some(signal) = self.signals.next()
+        {
+            return Some(Exit::Signal(signal));
         }
-        if fds[2].revents != 0 {
-            if let Some(exit) = self.read(room) {
-                return Some(exit);
-            }
+        if fds[2].revents != 0
+            && let Some(exit) = self.read(room)
+        {
+            return Some(exit);
         }
         // A waiting vCPU's own thread watches its deadline.
         let waits = self.link.control.waiting[0].load(std::sync::atomic::Ordering::SeqCst) != 0;

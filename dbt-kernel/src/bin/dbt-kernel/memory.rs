@@ -127,7 +127,7 @@ pub unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
     let pattern = u64::from(byte as u8) * 0x0101_0101_0101_0101;
     // SAFETY: all accesses lie within `len` bytes.
     unsafe {
-        if len >= 8 && len <= 64 {
+        if (8..=64).contains(&len) {
             asm!(
                 "2:",
                 "mov [{at}], {pattern}",
