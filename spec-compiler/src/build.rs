@@ -86,6 +86,8 @@ pub struct Checked {
     pub model: Model,
     pub tree: decoder::Node,
     pub session: Session,
+    /// Every file read.
+    pub files: Vec<PathBuf>,
     pub front_time: Duration,
 }
 
@@ -95,10 +97,11 @@ pub struct Checked {
 /// Rendered diagnostics.
 pub fn check(root: &Path) -> Result<Checked, Failure> {
     let start = Instant::now();
-    let (mut model, mut session) = frontend::load(root).map_err(|session| Failure(session.render()))?;
+    let frontend::Loaded { mut model, mut session, files } =
+        frontend::load(root).map_err(|session| Failure(session.render()))?;
     apply_features(&mut model);
     match decoder::build(&model) {
-        Ok(tree) => Ok(Checked { model, tree, session, front_time: start.elapsed() }),
+        Ok(tree) => Ok(Checked { model, tree, session, files, front_time: start.elapsed() }),
         Err(errors) => {
             for e in errors {
                 session.error(e);
@@ -162,7 +165,7 @@ pub fn build_script(root: &Path) -> Outputs {
     };
     println!("cargo:rerun-if-env-changed=SPEC_OPT");
     println!("cargo:rerun-if-env-changed=SPEC_DUMP");
-    // The whole directory: an `include` may come and go.
+    // The whole directory, so that correcting a wrong description is noticed whatever file it is in.
     println!("cargo:rerun-if-changed={}", root.parent().unwrap_or(root).display());
     let Some(out) = std::env::var_os("OUT_DIR") else { fail(Failure("OUT_DIR is not set\n".to_owned())) };
     let options = Options::from_env().unwrap_or_else(|e| fail(e));
