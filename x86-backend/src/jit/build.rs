@@ -1,0 +1,273 @@
+//! The state of the IR builder: constants, common subexpressions, and which values guest state is known to hold.
+
+use super::ir::{Code, Ir, NO_RESULT, Op, Val};
+use crate::emit::{FLAGS, Slot, Width};
+use alloc::vec::Vec;
+
+/// A piece of guest state whose value is known.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub offset: u32,
+    pub size: u32,
+    pub val: Val,
+}
+
+const CSE: usize = 256;
+
+/// What is recorded of the block being built. Reused from block to block.
+pub(super) struct Build {
+    pub ir: Ir,
+    pub known: Vec<Known>,
+    /// Saved `known`s of the enclosing arms, one after the other.
+    pub saved: Vec<Known>,
+    cse: Vec<u32>,
+    /// Values below this index may not be common subexpressions: they may not dominate.
+    cse_floor: u32,
+    /// Open arms.
+    pub depth: u32,
+    pub end_block: bool,
+    /// The block's own path has left.
+    pub ended: bool,
+    pub has_branch: bool,
+    pub insns: u32,
+    pub pc: u64,
+}
+
+/// Bytes that a slot of this width occupies.
+pub(super) const fn storage(width: Width) -> u32 {
+    match width {
+        FLAGS => 2,
+        1..=8 => 1,
+        9..=16 => 2,
+        17..=32 => 4,
+        33..=64 => 8,
+        _ => 16,
+    }
+}
+
+/// Container of a width.
+pub(super) const fn container(n: Width) -> u32 {
+    match n {
+        FLAGS => 0,
+        1..=32 => 32,
+        33..=64 => 64,
+        _ => 128,
+    }
+}
+
+pub(super) const fn mask64(n: Width) -> u64 {
+    if n >= 64 { u64::MAX } else { (1 << n) - 1 }
+}
+
+impl Build {
+    pub fn new() -> Self {
+        Self {
+            ir: Ir::default(),
+            known: Vec::new(),
+            saved: Vec::new(),
+            cse: alloc::vec![0; CSE],
+            cse_floor: 0,
+            depth: 0,
+            end_block: false,
+            ended: false,
+            has_branch: false,
+            insns: 0,
+            pc: 0,
+        }
+    }
+
+    pub fn start(&mut self) {
+        self.ir.clear();
+        self.known.clear();
+        self.saved.clear();
+        self.cse_floor = 0;
+        self.depth = 0;
+        self.end_block = false;
+        self.ended = false;
+        self.has_branch = false;
+        self.insns = 0;
+    }
+
+    /// Significant bits of a result.
+    fn bound(&self, op: &Op) -> u8 {
+        let sig = |v: u32| self.ir.sig[v as usize];
+        let konst = |v: u32| self.ir.konst(Val(v));
+        let w = op.w;
+        match op.code {
+            Code::Const => (64 - op.imm.leading_zeros()) as u8,
+            Code::And => {
+                if w == 128 {
+                    255
+                } else {
+                    sig(op.a).min(sig(op.b)).min(w)
+                }
+            }
+            Code::Or | Code::Xor if w != 128 => sig(op.a).max(sig(op.b)).min(w),
+            Code::Shr => match konst(op.b) {
+                Some(k) => sig(op.a).min(w).saturating_sub(k as u8),
+                None => sig(op.a).min(w),
+            },
+            Code::Shl => match konst(op.b) {
+                Some(k) => sig(op.a).saturating_add(k as u8).min(w),
+                None => w,
+            },
+            Code::Cmp | Code::Test | Code::Cond => 1,
+            Code::Clz | Code::Ctz | Code::Popcnt => 7,
+            Code::Get | Code::Load if w != 0 => (if op.code == Code::Get { u64::from(op.aux) } else { op.imm } * 8).min(255) as u8,
+            Code::Select if w != 0 && w != 128 => sig(op.b).max(sig(op.c)).min(w),
+            Code::Phi if w != 0 && w != 128 => sig(op.a).max(sig(op.b)).min(w),
+            Code::FlagsBits => 16,
+            Code::Lane => (op.aux >> 8) as u8,
+            _ => match w {
+                0 => 16,
+                128 => 255,
+                w => w,
+            },
+        }
+    }
+
+    /// Appends an operation.
+    pub fn push(&mut self, op: Op) -> Val {
+        let v = Val(self.ir.ops.len() as u32);
+        let sig = if op.w == NO_RESULT { 0 } else { self.bound(&op) };
+        self.ir.ops.push(op);
+        self.ir.sig.push(sig);
+        v
+    }
+
+    /// Appends an operation that defines nothing.
+    pub fn effect(&mut self, code: Code) -> Op {
+        Op::new(code, u32::from(NO_RESULT))
+    }
+
+    /// Appends a pure operation, or finds an equal one.
+    pub fn pure(&mut self, op: Op) -> Val {
+        let mut h = u64::from(op.code as u8) | u64::from(op.w) << 8 | u64::from(op.aux) << 16 | u64::from(op.a) << 32;
+        h ^= u64::from(op.b).wrapping_mul(0x9e37_79b9) ^ u64::from(op.c).wrapping_mul(0x85eb_ca6b) ^ op.imm;
+        let slot = (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1);
+        let old = self.cse[slot];
+        let floor = if op.code == Code::Const { 0 } else { self.cse_floor };
+        if old >= floor && self.ir.ops.get(old as usize) == Some(&op) {
+            return Val(old);
+        }
+        let v = self.push(op);
+        self.cse[slot] = v.0;
+        v
+    }
+
+    /// Values defined so far no longer count as common subexpressions.
+    pub fn cse_barrier(&mut self) {
+        self.cse_floor = self.ir.ops.len() as u32;
+    }
+
+    pub fn int(&mut self, w: u32, v: u64) -> Val {
+        // One container for all: a constant of 32 bits is the same value in both.
+        let _ = w;
+        self.pure(Op::new(Code::Const, 64).imm(v))
+    }
+
+    pub fn flags_const(&mut self, stored: u16) -> Val {
+        self.pure(Op::new(Code::Const, 0).imm(u64::from(stored)))
+    }
+
+    pub fn vector(&mut self, v: u128) -> Val {
+        let idx = match self.ir.pool.iter().position(|x| *x == v) {
+            Some(i) => i,
+            None => {
+                self.ir.pool.push(v);
+                self.ir.pool.len() - 1
+            }
+        };
+        self.pure(Op::new(Code::Const128, 128).imm(idx as u64))
+    }
+
+    pub fn konst(&self, v: Val) -> Option<u64> {
+        self.ir.konst(v)
+    }
+
+    pub fn konst128(&self, v: Val) -> Option<u128> {
+        let op = self.ir.op(v);
+        match op.code {
+            Code::Const128 => Some(self.ir.pool[op.imm as usize]),
+            _ => None,
+        }
+    }
+
+    pub fn op(&self, v: Val) -> Op {
+        self.ir.op(v)
+    }
+
+    pub fn sig(&self, v: Val) -> u32 {
+        u32::from(self.ir.sig[v.index()])
+    }
+
+    // Guest state.
+
+    pub fn get(&mut self, slot: Slot) -> Val {
+        let size = storage(slot.width);
+        let (lo, hi) = (slot.offset, slot.offset + size);
+        let mut inside = None;
+        for k in self.known.iter().rev() {
+            if k.offset == lo && k.size == size && self.op(k.val).is_flags() == slot.is_flags {
+                return k.val;
+            }
+            if k.offset <= lo && hi <= k.offset + k.size && !self.op(k.val).is_flags() {
+                inside = Some(*k);
+            }
+        }
+        if let (Some(k), false) = (inside, slot.is_flags) {
+            let v = self.extract(k.size * 8, k.val, (lo - k.offset) * 8, size * 8);
+            self.known.push(Known { offset: lo, size, val: v });
+            return v;
+        }
+        let op = Op::new(Code::Get, container(slot.width)).aux(size as u16).imm(u64::from(lo));
+        let v = self.push(op);
+        if slot.width < 64 && slot.width != FLAGS {
+            self.ir.sig[v.index()] = slot.width as u8;
+        }
+        self.known.push(Known { offset: lo, size, val: v });
+        v
+    }
+
+    pub fn put(&mut self, slot: Slot, v: Val) {
+        let size = storage(slot.width);
+        let (lo, hi) = (slot.offset, slot.offset + size);
+        if self.known.iter().any(|k| k.offset == lo && k.size == size && k.val == v) {
+            return;
+        }
+        self.known.retain(|k| k.offset >= hi || k.offset + k.size <= lo);
+        let op = Op { w: container(slot.width) as u8, ..self.effect(Code::Put) };
+        // The container tells the store's kind; a put defines nothing all the same.
+        let op = Op { c: u32::from(op.w), w: NO_RESULT, ..op };
+        self.push(op.aux(size as u16).a(v).imm(u64::from(lo)));
+        self.known.push(Known { offset: lo, size, val: v });
+    }
+
+    /// Links the three markers of a conditional.
+    pub fn link(&mut self, if_at: usize, else_at: usize, end: usize) {
+        self.ir.ops[if_at].b = else_at as u32;
+        self.ir.ops[if_at].c = end as u32;
+        self.ir.ops[else_at].imm = if_at as u64;
+        self.ir.ops[end].imm = if_at as u64;
+    }
+
+    /// Guest state may have changed in any way.
+    pub fn forget_state(&mut self) {
+        self.known.clear();
+    }
+
+    /// Drops what operations from index `from` on may have changed.
+    pub fn forget_written(&mut self, from: usize) {
+        for i in from..self.ir.ops.len() {
+            let op = self.ir.ops[i];
+            match op.code {
+                Code::Put => {
+                    let (lo, hi) = (op.imm as u32, op.imm as u32 + u32::from(op.aux));
+                    self.known.retain(|k| k.offset >= hi || k.offset + k.size <= lo);
+                }
+                Code::Call => self.known.clear(),
+                _ => {}
+            }
+        }
+    }
+}

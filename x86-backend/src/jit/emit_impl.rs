@@ -1,0 +1,324 @@
+//! The builder as a consumer of generated semantics, and structured control flow.
+
+use super::Builder;
+use super::build::{container, mask64, storage};
+use super::ir::{Code, NO_RESULT, Op, Val};
+use crate::emit::{
+    Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperId, Rounding,
+    Slot, Stop, UnOp, VBinOp, VShiftOp, VUnOp, Width, flags,
+};
+use crate::eval::entry::EvalOp;
+
+const N: Val = Val::NONE;
+
+impl Builder<'_> {
+    fn fp_width(fmt: FpFmt, lanes: u32) -> Width {
+        if lanes == 1 { fmt.width() } else { 128 }
+    }
+
+    fn arm_is_goto(&self, start: usize) -> Option<u64> {
+        let (last, rest) = self.b().ir.ops[start..].split_last()?;
+        let simple = rest.iter().all(|op| matches!(op.code, Code::Const | Code::Const128 | Code::Nop));
+        if simple && last.code == Code::Goto { Some(last.imm) } else { None }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.b_mut().ir.ops.truncate(len);
+        self.b_mut().ir.sig.truncate(len);
+    }
+
+    /// Whether both arms may simply be executed one after the other.
+    fn arms_are_cheap(&self, start: usize) -> bool {
+        let ops = &self.b().ir.ops[start..];
+        ops.len() <= 12
+            && ops.iter().all(|op| {
+                op.code == Code::Else
+                    || (op.removable() && !matches!(op.code, Code::Eval | Code::UDiv | Code::SDiv | Code::Phi))
+            })
+    }
+
+    fn join<const K: usize>(
+        &mut self,
+        if_at: usize,
+        else_at: usize,
+        widths: [Width; K],
+        a: [Val; K],
+        b: [Val; K],
+    ) -> [Val; K] {
+        let cheap = self.arms_are_cheap(if_at + 1);
+        let this = self.b_mut();
+        let c = this.ir.ops[if_at].va();
+        let mut out = a;
+        if cheap {
+            for at in [if_at, else_at] {
+                this.ir.ops[at] = Op::new(Code::Nop, u32::from(NO_RESULT));
+            }
+            for i in 0..K {
+                out[i] = this.select(widths[i], c, a[i], b[i]);
+            }
+            return out;
+        }
+        let end = this.push(Op::new(Code::EndIf, u32::from(NO_RESULT)));
+        this.link(if_at, else_at, end.index());
+        let mut phis = 0;
+        for i in 0..K {
+            if a[i] != b[i] {
+                out[i] = this.push(Op::new(Code::Phi, container(widths[i])).ab(a[i], b[i]));
+                phis += 1;
+            }
+        }
+        this.ir.ops[end.index()].b = phis;
+        this.cse_barrier();
+        out
+    }
+}
+
+impl Emit for Builder<'_> {
+    type V = Val;
+
+    fn konst(&mut self, n: Width, v: u128) -> Val {
+        match n {
+            FLAGS => self.b_mut().flags_const(flags::from_nzcv(v as u8 & 15)),
+            128 => self.b_mut().vector(v),
+            _ => self.b_mut().int(container(n), v as u64 & mask64(n)),
+        }
+    }
+    fn get(&mut self, slot: Slot) -> Val {
+        self.b_mut().get(slot)
+    }
+    fn put(&mut self, slot: Slot, v: Val) {
+        self.b_mut().put(slot, v);
+    }
+
+    fn un(&mut self, op: UnOp, n: Width, a: Val) -> Val {
+        self.b_mut().un(op, n, a)
+    }
+    fn bin(&mut self, op: BinOp, n: Width, a: Val, b: Val) -> Val {
+        self.b_mut().bin(op, n, a, b)
+    }
+    fn cmp(&mut self, op: CmpOp, n: Width, a: Val, b: Val) -> Val {
+        self.b_mut().cmp(op, n, a, b)
+    }
+    fn zext(&mut self, from: Width, to: Width, a: Val) -> Val {
+        self.b_mut().zext(from, to, a)
+    }
+    fn sext(&mut self, from: Width, to: Width, a: Val) -> Val {
+        self.b_mut().sext(from, to, a)
+    }
+    fn extract(&mut self, n: Width, a: Val, lo: u32, len: Width) -> Val {
+        self.b_mut().extract(n, a, lo, len)
+    }
+    fn concat(&mut self, hi_n: Width, hi: Val, lo_n: Width, lo: Val) -> Val {
+        self.b_mut().concat(hi_n, hi, lo_n, lo)
+    }
+    fn select(&mut self, n: Width, c: Val, a: Val, b: Val) -> Val {
+        self.b_mut().select(n, c, a, b)
+    }
+
+    fn add_flags(&mut self, n: Width, a: Val, b: Val, carry_in: Val) -> Val {
+        self.b_mut().add_flags(n, a, b, carry_in)
+    }
+    fn logic_flags(&mut self, n: Width, a: Val) -> Val {
+        self.b_mut().logic_flags(n, a)
+    }
+    fn pack_flags(&mut self, nzcv: Val) -> Val {
+        self.b_mut().pack_flags(nzcv)
+    }
+    fn unpack_flags(&mut self, f: Val) -> Val {
+        self.b_mut().unpack_flags(f)
+    }
+    fn cond(&mut self, f: Val, cond: Cond) -> Val {
+        self.b_mut().cond(f, cond)
+    }
+
+    fn lane(&mut self, e: Width, a: Val, i: u32) -> Val {
+        self.b_mut().lane(e, a, i)
+    }
+    fn set_lane(&mut self, e: Width, a: Val, i: u32, v: Val) -> Val {
+        self.b_mut().set_lane(e, a, i, v)
+    }
+    fn splat(&mut self, e: Width, v: Val) -> Val {
+        self.b_mut().splat(e, v)
+    }
+    fn vun(&mut self, op: VUnOp, e: Width, a: Val) -> Val {
+        self.b_mut().eval(EvalOp::VUn { op, e }, 128, [a, N, N])
+    }
+    fn vbin(&mut self, op: VBinOp, e: Width, a: Val, b: Val) -> Val {
+        self.b_mut().eval(EvalOp::VBin { op, e }, 128, [a, b, N])
+    }
+    fn vshift(&mut self, op: VShiftOp, e: Width, a: Val, amount: u32) -> Val {
+        self.b_mut().eval(EvalOp::VShift { op, e, amount }, 128, [a, N, N])
+    }
+    fn shuffle(&mut self, a: Val, b: Val, idx: [u8; 16]) -> Val {
+        let idx = self.b_mut().vector(u128::from_le_bytes(idx));
+        self.b_mut().eval(EvalOp::Shuffle, 128, [a, b, idx])
+    }
+
+    fn fp_un(&mut self, op: FpUnOp, fmt: FpFmt, lanes: u32, a: Val) -> Val {
+        self.b_mut().eval(EvalOp::FpUn { op, fmt, lanes }, Self::fp_width(fmt, lanes), [a, N, N])
+    }
+    fn fp_bin(&mut self, op: FpBinOp, fmt: FpFmt, lanes: u32, a: Val, b: Val) -> Val {
+        self.b_mut().eval(EvalOp::FpBin { op, fmt, lanes }, Self::fp_width(fmt, lanes), [a, b, N])
+    }
+    fn fp_fma(&mut self, fmt: FpFmt, lanes: u32, addend: Val, x: Val, y: Val) -> Val {
+        self.b_mut().eval(EvalOp::FpFma { fmt, lanes }, Self::fp_width(fmt, lanes), [addend, x, y])
+    }
+    fn fp_cmp(&mut self, op: FpCmpOp, fmt: FpFmt, lanes: u32, a: Val, b: Val) -> Val {
+        self.b_mut().eval(EvalOp::FpCmp { op, fmt, lanes }, Self::fp_width(fmt, lanes), [a, b, N])
+    }
+    fn fp_cmp_flags(&mut self, fmt: FpFmt, signaling: bool, a: Val, b: Val) -> Val {
+        self.b_mut().eval(EvalOp::FpCmpFlags { fmt, signaling }, FLAGS, [a, b, N])
+    }
+    fn fp_convert(&mut self, from: FpFmt, to: FpFmt, rounding: Rounding, a: Val) -> Val {
+        self.b_mut().eval(EvalOp::FpConvert { from, to, rounding }, to.width(), [a, N, N])
+    }
+    fn fp_to_int(&mut self, fmt: FpFmt, n: Width, signed: bool, fbits: u32, rounding: Rounding, a: Val) -> Val {
+        self.b_mut().eval(EvalOp::FpToInt { fmt, n, signed, fbits, rounding }, n, [a, N, N])
+    }
+    fn int_to_fp(&mut self, n: Width, signed: bool, fbits: u32, fmt: FpFmt, a: Val) -> Val {
+        self.b_mut().eval(EvalOp::IntToFp { n, signed, fbits, fmt }, fmt.width(), [a, N, N])
+    }
+
+    fn load(&mut self, n: Width, addr: Val, acc: Access) -> Result<Val, Stop> {
+        let op = Op::new(Code::Load, container(n)).aux(acc.bits()).a(addr).imm(u64::from(storage(n)));
+        Ok(self.b_mut().push(op))
+    }
+    fn store(&mut self, n: Width, addr: Val, v: Val, acc: Access) -> Result<(), Stop> {
+        let op = Op::new(Code::Store, u32::from(NO_RESULT)).aux(acc.bits()).ab(addr, v).imm(u64::from(storage(n)));
+        self.b_mut().push(op);
+        Ok(())
+    }
+    fn atomic(&mut self, op: AtomicOp, n: Width, addr: Val, v: Val, acc: Access) -> Result<Val, Stop> {
+        let imm = u64::from(storage(n)) | (op as u64) << 8;
+        let op = Op::new(Code::Atomic, container(n)).aux((acc | Access::ATOMIC).bits()).ab(addr, v).imm(imm);
+        Ok(self.b_mut().push(op))
+    }
+    fn cas(&mut self, n: Width, addr: Val, expected: Val, new: Val, acc: Access) -> Result<Val, Stop> {
+        let op = Op::new(Code::Cas, container(n)).aux((acc | Access::ATOMIC).bits());
+        let v = self.b_mut().push(op.abc(addr, expected, new).imm(u64::from(storage(n))));
+        Ok(v)
+    }
+    fn fence(&mut self) {
+        self.b_mut().push(Op::new(Code::Fence, u32::from(NO_RESULT)));
+    }
+
+    fn call(&mut self, helper: HelperId, args: &[Val]) -> Result<Option<Val>, Stop> {
+        let Some(decl) = self.helper(helper) else { return Err(Stop) };
+        let this = self.b_mut();
+        let start = this.ir.args.len() as u32;
+        this.ir.args.extend(args.iter().map(|v| v.0));
+        let mut op = Op::new(Code::Call, decl.result.map_or(u32::from(NO_RESULT), container)).aux(helper.0);
+        op.a = start;
+        op.b = args.len() as u32;
+        let v = this.push(op);
+        if let (Some(n @ 1..64), true) = (decl.result, decl.result.is_some()) {
+            this.ir.sig[v.index()] = n as u8;
+        }
+        if !decl.pure_ {
+            this.forget_state();
+        }
+        if decl.never {
+            this.ended |= this.depth == 0;
+            return Err(Stop);
+        }
+        Ok(decl.result.map(|_| v))
+    }
+
+    fn branch(&mut self, target: Val, _kind: BranchKind) -> Result<(), Stop> {
+        let this = self.b_mut();
+        let none = u32::from(NO_RESULT);
+        if this.end_block {
+            this.push(Op::new(Code::Leave, none).a(target));
+        } else if let Some(pc) = this.konst(target) {
+            this.push(Op::new(Code::Goto, none).imm(pc));
+        } else {
+            this.push(Op::new(Code::GotoInd, none).a(target));
+        }
+        if this.depth == 0 {
+            this.ended = true;
+        } else {
+            this.has_branch = true;
+        }
+        Err(Stop)
+    }
+    fn end_block(&mut self) {
+        self.b_mut().end_block = true;
+    }
+
+    fn branch_on<const K: usize>(
+        &mut self,
+        c: Val,
+        widths: [Width; K],
+        then: impl FnOnce(&mut Self) -> Result<[Val; K], Stop>,
+        otherwise: impl FnOnce(&mut Self) -> Result<[Val; K], Stop>,
+    ) -> Result<[Val; K], Stop> {
+        match self.b().konst(c) {
+            Some(0) => return otherwise(self),
+            Some(_) => return then(self),
+            None => {}
+        }
+        let none = u32::from(NO_RESULT);
+        let this = self.b_mut();
+        let c = this.truth(c);
+        let if_at = this.push(Op::new(Code::If, none).a(c)).index();
+        let mark = this.saved.len();
+        let known = core::mem::take(&mut this.known);
+        this.saved.extend_from_slice(&known);
+        this.known = known;
+        this.depth += 1;
+        let first = then(self);
+        if let (Err(Stop), Some(pc)) = (&first, self.arm_is_goto(if_at + 1)) {
+            self.truncate(if_at);
+            let this = self.b_mut();
+            this.push(Op::new(Code::CondExit, none).a(c).imm(pc));
+            this.known.clear();
+            let (known, saved) = (&mut this.known, &mut this.saved);
+            known.extend(saved.drain(mark..));
+            this.depth -= 1;
+            let second = otherwise(self);
+            let this = self.b_mut();
+            this.ended |= second.is_err() && this.depth == 0;
+            return second;
+        }
+        let this = self.b_mut();
+        let else_at = this.push(Op::new(Code::Else, none)).index();
+        this.cse_barrier();
+        let first_known: alloc::vec::Vec<_> = this.known.drain(..).collect();
+        let before = this.saved[mark..].to_vec();
+        this.saved.truncate(mark);
+        this.known.extend_from_slice(&before);
+        let second = otherwise(self);
+        if let (Ok(_), Err(Stop), Some(pc)) = (&first, &second, self.arm_is_goto(else_at + 1)) {
+            self.truncate(else_at + 1);
+            let this = self.b_mut();
+            this.ir.ops[if_at] = Op::new(Code::CondExit, none).a(c).imm(pc).aux(1);
+            this.ir.ops[else_at] = Op::new(Code::Nop, none);
+            this.known = first_known;
+            this.depth -= 1;
+            return first;
+        }
+        self.b_mut().depth -= 1;
+        let stops = u16::from(first.is_err()) | u16::from(second.is_err()) << 1;
+        self.b_mut().ir.ops[if_at].aux = stops;
+        match (first, second) {
+            (Ok(a), Ok(b)) => {
+                let this = self.b_mut();
+                this.known = before;
+                this.forget_written(if_at);
+                Ok(self.join(if_at, else_at, widths, a, b))
+            }
+            (first, second) => {
+                let this = self.b_mut();
+                if first.is_ok() {
+                    this.known = first_known;
+                }
+                let end = this.push(Op::new(Code::EndIf, none));
+                this.ir.ops[end.index()].b = 0;
+                this.link(if_at, else_at, end.index());
+                this.cse_barrier();
+                this.ended |= stops == 3 && this.depth == 0;
+                first.or(second)
+            }
+        }
+    }
+}

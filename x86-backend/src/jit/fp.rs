@@ -1,0 +1,592 @@
+//! Inline lowerings of floating point to the host's unit, which runs under the guest's rounding mode with all
+//! exceptions masked, so that its sticky flags are the guest's.
+//!
+//! The host's answer is taken only where it is the guest's bit for bit, flags included; everything else is evaluated
+//! again out of line by the reference semantics:
+//! - NaN results (which NaN it is, and its sign, differ), found by an unordered comparison of the result;
+//! - results of the magnitude of the least normal number, where the two disagree on whether the exact result was tiny
+//!   (before rounding for the guest, after it for the host), for operations that can underflow inexactly;
+//! - conversions to integers near or beyond the range, checked before converting, so that no flag is raised in vain;
+//! - minimum and maximum of NaNs, checked before, because the host signals quiet ones.
+//!
+//! The guest must not flush denormals or use the alternative half-precision format: [`crate::guest::Guest::fp_inline`].
+//!
+//! A scalar's bits above its container are undefined in a vector register; no instruction here looks at them where
+//! it could raise an exception.
+
+use super::asm::{Alu, Cc, Fixup, Gpr, Mem, Opc, RSP, Xmm};
+use super::features::HostFeatures;
+use super::ir::{Op, Val};
+use super::regs::{Gen, frame};
+use super::simd::{p, p3a, p38};
+use crate::emit::{FpBinOp, FpCmpOp, FpFmt, FpUnOp, Rounding};
+use crate::eval::entry::EvalOp;
+use crate::runtime::Runtime;
+use core::mem::offset_of;
+
+/// Where an operand of an out-of-line evaluation is, or its result belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Operand {
+    None,
+    Gpr(Gpr),
+    Xmm(Xmm),
+}
+
+/// An operation that is evaluated out of line in rare cases.
+#[derive(Clone, Copy)]
+pub(super) struct SlowEval {
+    jumps: [Option<Fixup>; 2],
+    resume: usize,
+    word: u64,
+    args: [Operand; 3],
+    result: Operand,
+}
+
+/// How many lanes of a register an operation works on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Scalar,
+    /// The low half of a vector: sources are duplicated so that the upper lanes raise nothing new.
+    Half,
+    Full,
+}
+
+/// Format-dependent constants.
+#[derive(Clone, Copy)]
+struct Format {
+    wide: bool,
+    fraction: u32,
+    bias: u64,
+    width: u32,
+}
+
+const SINGLE: Format = Format { wide: false, fraction: 23, bias: 127, width: 32 };
+const DOUBLE: Format = Format { wide: true, fraction: 52, bias: 1023, width: 64 };
+
+impl Format {
+    const fn of(fmt: FpFmt) -> Option<Self> {
+        match fmt {
+            FpFmt::F16 => None,
+            FpFmt::F32 => Some(SINGLE),
+            FpFmt::F64 => Some(DOUBLE),
+        }
+    }
+    const fn sign(self) -> u64 {
+        1 << (self.width - 1)
+    }
+    const fn min_normal(self) -> u64 {
+        1 << self.fraction
+    }
+    /// 2^exp
+    const fn power(self, exp: i64) -> u64 {
+        ((self.bias as i64 + exp) as u64) << self.fraction
+    }
+    fn shape(self, lanes: u32) -> Option<Shape> {
+        match lanes * self.width {
+            _ if lanes == 1 => Some(Shape::Scalar),
+            64 => Some(Shape::Half),
+            128 => Some(Shape::Full),
+            _ => None,
+        }
+    }
+    /// Opcode of an arithmetic instruction in the shape's form.
+    const fn op(self, shape: Shape, byte: u8) -> Opc {
+        match (shape, self.wide) {
+            (Shape::Scalar, false) => Opc::new(0xf3, 1, byte),
+            (Shape::Scalar, true) => Opc::new(0xf2, 1, byte),
+            (_, false) => Opc::new(0, 1, byte),
+            (_, true) => Opc::new(0x66, 1, byte),
+        }
+    }
+}
+
+const ADD: u8 = 0x58;
+const MUL: u8 = 0x59;
+const SUB: u8 = 0x5c;
+const MIN: u8 = 0x5d;
+const DIV: u8 = 0x5e;
+const MAX: u8 = 0x5f;
+const SQRT: u8 = 0x51;
+const CMP: u8 = 0xc2;
+const ANDPS: Opc = Opc::new(0, 1, 0x54);
+const ANDNPS: Opc = Opc::new(0, 1, 0x55);
+const ORPS: Opc = Opc::new(0, 1, 0x56);
+const XORPS: Opc = Opc::new(0, 1, 0x57);
+/// Predicates of comparisons.
+const EQ: u8 = 0;
+const LT: u8 = 1;
+const LE: u8 = 2;
+const UNORD: u8 = 3;
+/// Equal or unordered, quiet (AVX).
+const EQ_UQ: u8 = 8;
+
+impl Gen {
+    /// Lowers a floating-point operation; false when it has no inline form.
+    pub(super) fn lower_fp(&mut self, v: Val, op: Op, what: EvalOp) -> bool {
+        match what {
+            EvalOp::FpBin { op: kind, fmt, lanes } => match Self::format(fmt, lanes) {
+                Some((f, shape)) => self.lower_fp_bin(v, op, kind, f, shape),
+                None => false,
+            },
+            EvalOp::FpUn { op: kind, fmt, lanes } => match Self::format(fmt, lanes) {
+                Some((f, shape)) => self.lower_fp_un(v, op, kind, f, shape),
+                None => false,
+            },
+            EvalOp::FpFma { fmt, lanes } => match Self::format(fmt, lanes) {
+                Some((f, shape)) if self.has(HostFeatures::FMA) => {
+                    self.lower_fma(v, op, f, shape);
+                    true
+                }
+                _ => false,
+            },
+            EvalOp::FpCmp { op: kind, fmt, lanes } => match Self::format(fmt, lanes) {
+                Some((f, shape)) => {
+                    self.lower_fp_mask(v, op, kind, f, shape);
+                    true
+                }
+                None => false,
+            },
+            EvalOp::FpCmpFlags { fmt, signaling } => match Format::of(fmt) {
+                Some(f) => {
+                    self.lower_fp_flags(v, op, signaling, f);
+                    true
+                }
+                None => false,
+            },
+            EvalOp::FpConvert { from, to, rounding } => self.lower_fp_convert(v, op, from, to, rounding),
+            EvalOp::FpToInt { fmt, n, signed, fbits, rounding } => match Format::of(fmt) {
+                Some(f) => self.lower_fp_to_int(v, op, f, n, signed, fbits, rounding),
+                None => false,
+            },
+            EvalOp::IntToFp { n, signed, fbits, fmt } => match Format::of(fmt) {
+                Some(f) => self.lower_int_to_fp(v, op, f, n, signed, fbits),
+                None => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn format(fmt: FpFmt, lanes: u32) -> Option<(Format, Shape)> {
+        let f = Format::of(fmt)?;
+        Some((f, f.shape(lanes)?))
+    }
+
+    /// A source as the shape's instructions need it.
+    fn fp_source(&mut self, v: Val, shape: Shape) -> Xmm {
+        let s = self.use_xmm(v);
+        if shape != Shape::Half {
+            return s;
+        }
+        let t = self.scratch_xmm();
+        self.v3(p(0x6c), t, s, s);
+        t
+    }
+
+    /// Clears what a half-width operation computed in vain.
+    fn fp_finish(&mut self, d: Xmm, shape: Shape) {
+        if shape == Shape::Half {
+            self.asm.movq_xx(d, d);
+        }
+    }
+
+    fn fp_splat(&mut self, f: Format, lane: u64) -> Xmm {
+        self.vsplat(f.width, lane)
+    }
+
+    /// Leaves the straight path when any lane of `a` and `b` is a NaN.
+    fn jump_unordered(&mut self, f: Format, shape: Shape, a: Xmm, b: Xmm) -> Fixup {
+        if shape == Shape::Scalar {
+            self.ucomis(f, a, b);
+            return self.asm.jcc(Cc::P);
+        }
+        let t = self.scratch_xmm();
+        self.v3i(f.op(shape, CMP), t, a, b, UNORD);
+        self.jump_any(t)
+    }
+
+    /// Jumps when any lane of a mask is set.
+    fn jump_any(&mut self, mask: Xmm) -> Fixup {
+        let g = self.scratch();
+        self.asm.ins(Opc::new(0, 1, 0x50), false, g.0, mask, 0, 0);
+        self.asm.test_rr(false, g, g);
+        self.asm.jcc(Cc::NE)
+    }
+
+    fn ucomis(&mut self, f: Format, a: Xmm, b: Xmm) {
+        self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, 0x2e), a, b);
+    }
+
+    /// Leaves the straight path when a result is a NaN, or of the magnitude of the least normal number.
+    fn jump_nan_or_tiny(&mut self, f: Format, shape: Shape, d: Xmm) -> Fixup {
+        let t = self.fp_splat(f, f.sign() - 1);
+        let least = self.fp_splat(f, f.min_normal());
+        self.v3(ANDPS, t, t, d);
+        if shape == Shape::Scalar {
+            // Unordered counts as equal.
+            self.ucomis(f, t, least);
+            return self.asm.jcc(Cc::E);
+        }
+        if self.has(HostFeatures::AVX) {
+            self.v3i(f.op(shape, CMP), t, t, least, EQ_UQ);
+        } else {
+            self.v3i(f.op(shape, CMP), least, least, t, EQ);
+            self.v3i(f.op(shape, CMP), t, t, t, UNORD);
+            self.v3(ORPS, t, t, least);
+        }
+        self.jump_any(t)
+    }
+
+    fn slow_eval(&mut self, op: Op, jumps: [Option<Fixup>; 2], args: [Operand; 3], result: Operand) {
+        let resume = self.asm.pos();
+        self.slow_evals.push(SlowEval { jumps, resume, word: op.imm, args, result });
+    }
+
+    fn xmm_operands(&mut self, op: Op) -> [Operand; 3] {
+        let vals = [op.va(), op.vb(), op.vc()];
+        let mut out = [Operand::None; 3];
+        for (o, v) in out.iter_mut().zip(vals).take(op.operands()) {
+            *o = Operand::Xmm(self.use_xmm(v));
+        }
+        out
+    }
+
+    fn lower_fp_bin(&mut self, v: Val, op: Op, kind: FpBinOp, f: Format, shape: Shape) -> bool {
+        let (byte, tiny) = match kind {
+            FpBinOp::Add => (ADD, false),
+            FpBinOp::Sub | FpBinOp::Abd => (SUB, false),
+            FpBinOp::Mul => (MUL, true),
+            FpBinOp::Div => (DIV, true),
+            FpBinOp::Min | FpBinOp::MinNum => (MIN, false),
+            FpBinOp::Max | FpBinOp::MaxNum => (MAX, false),
+            FpBinOp::MulX | FpBinOp::RecipStep | FpBinOp::RsqrtStep => return false,
+        };
+        let args = self.xmm_operands(op);
+        let (a, b) = (self.fp_source(op.va(), shape), self.fp_source(op.vb(), shape));
+        let d = self.def_xmm(v);
+        let opc = f.op(shape, byte);
+        let jump = if matches!(byte, MIN | MAX) {
+            let jump = self.jump_unordered(f, shape, a, b);
+            // Of two zeros the host gives the second: both orders together tell their signs.
+            let t = self.scratch_xmm();
+            self.v3(opc, d, a, b);
+            self.v3(opc, t, b, a);
+            self.v3(if byte == MIN { ORPS } else { ANDPS }, d, d, t);
+            jump
+        } else {
+            self.v3(opc, d, a, b);
+            if tiny { self.jump_nan_or_tiny(f, shape, d) } else { self.jump_unordered(f, shape, d, d) }
+        };
+        if kind == FpBinOp::Abd {
+            let mask = self.fp_splat(f, f.sign() - 1);
+            self.v3(ANDPS, d, d, mask);
+        }
+        self.fp_finish(d, shape);
+        self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+        true
+    }
+
+    fn lower_fp_un(&mut self, v: Val, op: Op, kind: FpUnOp, f: Format, shape: Shape) -> bool {
+        match kind {
+            FpUnOp::Sqrt => {
+                let args = self.xmm_operands(op);
+                let s = self.fp_source(op.va(), shape);
+                let d = self.def_xmm(v);
+                if shape == Shape::Scalar {
+                    self.v3(f.op(shape, SQRT), d, s, s);
+                } else {
+                    self.v2(f.op(shape, SQRT), d, s);
+                }
+                let jump = self.jump_unordered(f, shape, d, d);
+                self.fp_finish(d, shape);
+                self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+                true
+            }
+            FpUnOp::RoundInt { rounding: Rounding::NearestAway, exact: false } if shape == Shape::Scalar => {
+                let args = self.xmm_operands(op);
+                let s = self.use_xmm(op.va());
+                let d = self.def_xmm(v);
+                let jump = self.jump_integral(f, s);
+                self.round_away(f, d, s, false);
+                self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+                true
+            }
+            FpUnOp::RoundInt { rounding, exact } => {
+                let Some(mode) = host_rounding(rounding) else { return false };
+                let args = self.xmm_operands(op);
+                let s = self.fp_source(op.va(), shape);
+                let d = self.def_xmm(v);
+                self.round_host(f, shape, d, s, if exact { mode } else { mode | 8 });
+                let jump = self.jump_unordered(f, shape, d, d);
+                self.fp_finish(d, shape);
+                self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+                true
+            }
+            FpUnOp::RecipEstimate | FpUnOp::RsqrtEstimate | FpUnOp::RecipExponent => false,
+        }
+    }
+
+    fn round_host(&mut self, f: Format, shape: Shape, d: Xmm, s: Xmm, imm: u8) {
+        let opc = p3a(if shape == Shape::Scalar { 0x0a } else { 0x08 } + u8::from(f.wide));
+        if shape == Shape::Scalar {
+            self.v3i(opc, d, s, s, imm);
+        } else {
+            self.v2i(opc, d, s, imm);
+        }
+    }
+
+    /// Leaves the straight path when a scalar is a NaN or so large that it is integral.
+    fn jump_integral(&mut self, f: Format, s: Xmm) -> Fixup {
+        let t = self.fp_splat(f, f.sign() - 1);
+        let limit = self.fp_splat(f, f.power(i64::from(f.fraction)));
+        self.v3(ANDPS, t, t, s);
+        self.ucomis(f, limit, t);
+        self.asm.jcc(Cc::BE)
+    }
+
+    /// A scalar of moderate size to the nearest integral value, ties away from zero; `exact`: raise Inexact.
+    fn round_away(&mut self, f: Format, d: Xmm, s: Xmm, exact: bool) {
+        let scalar = Shape::Scalar;
+        let (rest, sign) = (self.scratch_xmm(), self.fp_splat(f, f.sign()));
+        let (half, one) = (self.fp_splat(f, f.power(-1)), self.fp_splat(f, f.power(0)));
+        self.round_host(f, scalar, d, s, if exact { 3 } else { 3 | 8 });
+        // What truncation took away is exact; if it is half or more, one is added with the value's sign.
+        self.v3(f.op(scalar, SUB), rest, s, d);
+        let size = self.scratch_xmm();
+        self.v3(ANDNPS, size, sign, rest);
+        self.v3i(f.op(scalar, CMP), half, half, size, LE);
+        self.v3(ANDPS, one, one, half);
+        self.v3(ANDPS, sign, sign, s);
+        self.v3(ORPS, one, one, sign);
+        self.v3(f.op(scalar, ADD), d, d, one);
+    }
+
+    fn lower_fma(&mut self, v: Val, op: Op, f: Format, shape: Shape) {
+        let args = self.xmm_operands(op);
+        let (x, y) = (self.fp_source(op.vb(), shape), self.fp_source(op.vc(), shape));
+        let addend = self.use_xmm(op.va());
+        let d = self.def_xmm(v);
+        if shape == Shape::Half {
+            self.v3(p(0x6c), d, addend, addend);
+        } else {
+            self.asm.movaps(d, addend);
+        }
+        let byte = if shape == Shape::Scalar { 0xb9 } else { 0xb8 };
+        self.asm.vex(p38(byte), f.wide, d.0, x.0, y, None);
+        let jump = self.jump_nan_or_tiny(f, shape, d);
+        self.fp_finish(d, shape);
+        self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+    }
+
+    /// Masks: the host's ordered comparisons agree in results and flags.
+    fn lower_fp_mask(&mut self, v: Val, op: Op, kind: FpCmpOp, f: Format, shape: Shape) {
+        let (a, b) = (self.fp_source(op.va(), shape), self.fp_source(op.vb(), shape));
+        let d = self.def_xmm(v);
+        match kind {
+            FpCmpOp::Eq => self.v3i(f.op(shape, CMP), d, a, b, EQ),
+            FpCmpOp::Ge => self.v3i(f.op(shape, CMP), d, b, a, LE),
+            FpCmpOp::Gt => self.v3i(f.op(shape, CMP), d, b, a, LT),
+        }
+        self.fp_finish(d, shape);
+    }
+
+    fn lower_fp_flags(&mut self, v: Val, op: Op, signaling: bool, f: Format) {
+        let (a, b) = (self.use_xmm(op.va()), self.use_xmm(op.vb()));
+        let d = self.def_gpr(v);
+        let t = self.scratch();
+        let byte = if signaling { 0x2f } else { 0x2e };
+        self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, byte), a, b);
+        // Greater: C; equal: Z and C; less: N; unordered, which also looks equal and less: C and V.
+        self.asm.mov_ri(d, 0x0100);
+        self.asm.mov_ri(t, 0x4100);
+        self.asm.cmov(Cc::E, false, d, t);
+        self.asm.mov_ri(t, 0x8000);
+        self.asm.cmov(Cc::B, false, d, t);
+        self.asm.mov_ri(t, 0x0101);
+        self.asm.cmov(Cc::P, false, d, t);
+    }
+
+    fn lower_fp_convert(&mut self, v: Val, op: Op, from: FpFmt, to: FpFmt, rounding: Rounding) -> bool {
+        let widening = from.width() < to.width();
+        if from == to || (!widening && rounding != Rounding::Dynamic) {
+            return false;
+        }
+        let halves = from == FpFmt::F16 || to == FpFmt::F16;
+        if halves && (!self.has(HostFeatures::F16C) || from == FpFmt::F64) {
+            return false;
+        }
+        let args = self.xmm_operands(op);
+        let s = self.use_xmm(op.va());
+        let d = self.def_xmm(v);
+        let scalar = Shape::Scalar;
+        if !halves {
+            let f = if widening { SINGLE } else { DOUBLE };
+            self.v3(f.op(scalar, 0x5a), d, s, s);
+            let jump = if widening {
+                self.jump_unordered(DOUBLE, scalar, d, d)
+            } else {
+                self.jump_nan_or_tiny(SINGLE, scalar, d)
+            };
+            self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+            return true;
+        }
+        // The packed instructions see the scalar only.
+        self.v3i(p3a(0x21), d, s, s, 0b1110);
+        if widening {
+            self.asm.vex(p38(0x13), false, d.0, 0, d, None);
+            if to == FpFmt::F64 {
+                self.v3(SINGLE.op(scalar, 0x5a), d, d, d);
+            }
+            let f = if to == FpFmt::F64 { DOUBLE } else { SINGLE };
+            let jump = self.jump_unordered(f, scalar, d, d);
+            self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+            return true;
+        }
+        let unordered = self.jump_unordered(SINGLE, scalar, s, s);
+        self.asm.vex(p3a(0x1d), false, d.0, 0, d, Some(4));
+        let g = self.scratch();
+        self.asm.mov_rx(false, g, d);
+        self.asm.alu_i(Alu::And, false, g, 0x7fff);
+        self.asm.alu_i(Alu::Cmp, false, g, 0x0400);
+        let tiny = self.asm.jcc(Cc::E);
+        self.slow_eval(op, [Some(unordered), Some(tiny)], args, Operand::Xmm(d));
+        true
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the operation's parameters")]
+    fn lower_fp_to_int(
+        &mut self,
+        v: Val,
+        op: Op,
+        f: Format,
+        n: u32,
+        signed: bool,
+        fbits: u32,
+        rounding: Rounding,
+    ) -> bool {
+        if !matches!(n, 32 | 64) || fbits > 64 || rounding == Rounding::Odd {
+            return false;
+        }
+        let args = self.xmm_operands(op);
+        let s = self.use_xmm(op.va());
+        let d = self.def_gpr(v);
+        // Below this magnitude no rounding leaves the range (nor the 64-bit signed range of the instruction).
+        let value_bits = if signed || n == 64 { n - 1 } else { n };
+        let limit = if value_bits <= f.fraction {
+            let shift = f.fraction + 1 - value_bits;
+            f.power(i64::from(value_bits) - 1) | ((((1u64 << value_bits) - 1) << shift) & (f.min_normal() - 1))
+        } else {
+            f.power(i64::from(value_bits))
+        };
+        let limit = limit - (u64::from(fbits) << f.fraction);
+        self.asm.mov_rx(f.wide, d, s);
+        let limit = if signed {
+            self.asm.alu(Alu::Add, f.wide, d, d);
+            limit << 1
+        } else {
+            limit
+        };
+        if f.wide {
+            let t = self.scratch();
+            self.asm.mov_ri(t, limit);
+            self.asm.alu(Alu::Cmp, true, d, t);
+        } else {
+            self.asm.alu_i(Alu::Cmp, false, d, limit as u32 as i32);
+        }
+        let jump = self.asm.jcc(Cc::AE);
+        let scalar = Shape::Scalar;
+        let mut x = s;
+        if fbits > 0 {
+            x = self.fp_splat(f, f.power(i64::from(fbits)));
+            self.v3(f.op(scalar, MUL), x, x, s);
+        }
+        let current = match rounding {
+            Rounding::Zero => false,
+            Rounding::Dynamic => true,
+            Rounding::NearestAway => {
+                let t = self.scratch_xmm();
+                self.round_away(f, t, x, true);
+                x = t;
+                false
+            }
+            _ => {
+                let t = self.scratch_xmm();
+                self.round_host(f, scalar, t, x, host_rounding(rounding).unwrap_or(4));
+                x = t;
+                false
+            }
+        };
+        let wide = n == 64 || !signed;
+        self.asm.ins(f.op(scalar, if current { 0x2d } else { 0x2c }), wide, d.0, x, 0, 0);
+        self.slow_eval(op, [Some(jump), None], args, Operand::Gpr(d));
+        true
+    }
+
+    fn lower_int_to_fp(&mut self, v: Val, op: Op, f: Format, n: u32, signed: bool, fbits: u32) -> bool {
+        if !matches!(n, 32 | 64) || fbits > 64 {
+            return false;
+        }
+        let g = self.use_gpr(op.va());
+        let d = self.def_xmm(v);
+        let jump = if n == 64 && !signed {
+            self.asm.test_rr(true, g, g);
+            Some(self.asm.jcc(Cc::S))
+        } else {
+            None
+        };
+        self.v3(XORPS, d, d, d);
+        self.asm.ins(f.op(Shape::Scalar, 0x2a), n == 64 || !signed, d.0, g, 0, 0);
+        if fbits > 0 {
+            let scale = self.fp_splat(f, f.power(-i64::from(fbits)));
+            self.v3(f.op(Shape::Scalar, MUL), d, d, scale);
+        }
+        if jump.is_some() {
+            self.slow_eval(op, [jump, None], [Operand::Gpr(g), Operand::None, Operand::None], Operand::Xmm(d));
+        }
+        true
+    }
+
+    /// Emits the out-of-line evaluations collected so far.
+    pub(super) fn emit_slow_evals(&mut self) {
+        for i in 0..self.slow_evals.len() {
+            let slow = self.slow_evals[i];
+            for jump in slow.jumps.into_iter().flatten() {
+                self.asm.bind(jump);
+            }
+            for (i, arg) in slow.args.into_iter().enumerate() {
+                let at = self.rt(offset_of!(Runtime, scratch) + 16 * i);
+                match arg {
+                    Operand::Xmm(x) => self.asm.movups_store(at, x),
+                    Operand::Gpr(g) => {
+                        self.asm.store(8, at, g);
+                        self.asm.store_imm(8, at.offset(8), 0);
+                    }
+                    Operand::None => {}
+                }
+            }
+            let word = Mem::new(RSP, frame::ARGS);
+            self.asm.store_imm(4, word, slow.word as i32);
+            self.asm.store_imm(4, word.offset(4), (slow.word >> 32) as i32);
+            self.asm.call_to(self.shared.thunks.eval);
+            let scratch = self.rt(offset_of!(Runtime, scratch));
+            match slow.result {
+                Operand::Gpr(g) => self.asm.load(8, g, scratch),
+                Operand::Xmm(x) => self.asm.movups_load(x, scratch),
+                Operand::None => {}
+            }
+            self.asm.jmp_to(slow.resume);
+        }
+        self.slow_evals.clear();
+    }
+}
+
+/// The host's rounding control in an immediate.
+const fn host_rounding(rounding: Rounding) -> Option<u8> {
+    match rounding {
+        Rounding::Nearest => Some(0),
+        Rounding::Down => Some(1),
+        Rounding::Up => Some(2),
+        Rounding::Zero => Some(3),
+        Rounding::Dynamic => Some(4),
+        Rounding::NearestAway | Rounding::Odd => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! The backward pass: removes dead stores to guest state and dead operations, counts uses, and notes which values are
+//! wanted in vector registers.
+
+use super::ir::{Code, NO_RESULT, Op, Val};
+use super::regs::Gen;
+
+impl Gen {
+    /// Fills `uses`, `last` and `wants_xmm` for the block in `ir`.
+    pub fn live_pass(&mut self) {
+        let n = self.ir.len();
+        for table in [&mut self.uses, &mut self.last] {
+            table.clear();
+            table.resize(n, 0);
+        }
+        self.wants_xmm.clear();
+        self.wants_xmm.resize(n, false);
+        // Slots that are certainly overwritten before anybody looks, by (offset, size).
+        let mut covered = core::mem::take(&mut self.covered);
+        covered.clear();
+        for i in (0..n).rev() {
+            let op = self.ir.ops[i];
+            let pure_call = op.code == Code::Call && self.shared.helpers[op.aux as usize].pure_;
+            if self.uses[i] == 0 && (op.removable() || pure_call) {
+                self.ir.ops[i] = Op::new(Code::Nop, u32::from(NO_RESULT));
+                continue;
+            }
+            match op.code {
+                Code::Put => {
+                    let (lo, hi) = (op.imm as u32, op.imm as u32 + u32::from(op.aux));
+                    if covered.iter().any(|(l, h)| *l <= lo && hi <= *h) {
+                        self.ir.ops[i] = Op::new(Code::Nop, u32::from(NO_RESULT));
+                        continue;
+                    }
+                    covered.push((lo, hi));
+                }
+                Code::Get => {
+                    let (lo, hi) = (op.imm as u32, op.imm as u32 + u32::from(op.aux));
+                    covered.retain(|(l, h)| *h <= lo || hi <= *l);
+                }
+                Code::Load
+                | Code::Store
+                | Code::Atomic
+                | Code::Cas
+                | Code::Goto
+                | Code::GotoInd
+                | Code::Leave
+                | Code::CondExit
+                | Code::If
+                | Code::Else
+                | Code::EndIf => covered.clear(),
+                Code::Call if !pure_call => covered.clear(),
+                _ => {}
+            }
+            let vector = matches!(op.code, Code::Eval | Code::ZextV | Code::Pair | Code::SetLane | Code::Splat);
+            let n = if op.code == Code::Phi { 2 } else { op.operands() };
+            for v in [op.a, op.b, op.c].into_iter().take(n) {
+                self.count_use(Val(v), i);
+                if vector {
+                    self.wants_xmm[v as usize] = true;
+                }
+            }
+            if op.code == Code::Call {
+                for k in op.a..op.a + op.b {
+                    let v = Val(self.ir.args[k as usize]);
+                    self.count_use(v, i);
+                }
+            }
+        }
+        self.covered = covered;
+        self.uses_total.clear();
+        self.uses_total.extend_from_slice(&self.uses);
+    }
+
+    fn count_use(&mut self, v: Val, at: usize) {
+        let i = v.index();
+        self.uses[i] += 1;
+        if self.last[i] == 0 {
+            self.last[i] = at as u32;
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! The just-in-time compiler: from generated semantics to x86-64 code in one fast pass per block.
+//!
+//! [`Builder`] (`build`, `simplify`, `emit_impl`) records a block's operations in the IR (`ir`), folding as it goes. When
+//! the block is finished, `live` removes what is dead and counts uses, and one forward pass emits code while allocating
+//! registers (`regs`): `int`, `flags`, `mem`, `control` and `vector` lower one operation each. `asm` encodes
+//! instructions, `thunks` is the code around blocks.
+//!
+//! # Adding an inline lowering
+//! Every operation without one is a call to its reference semantics ([`crate::eval`]), so lowerings are optional. One is a
+//! method on `Gen` that is given the value to define and its operation: `use_gpr` / `use_xmm` give an operand in a
+//! register (not to be changed), `def_gpr` / `def_xmm` a register for the result, `def_from` / `def_xmm_from` the same
+//! starting out as a copy of an operand, `scratch` / `scratch_xmm` a temporary, `fixed` a particular register (ask for
+//! fixed ones first: what was in it moves). All stay pinned until the operation's end, where `end_op` counts its operands
+//! as used. `wants_xmm` tells whether a scalar result is better made in a vector register; scalars in vector registers
+//! may have anything above their container.
+
+pub mod asm;
+mod build;
+mod control;
+mod emit_impl;
+mod features;
+mod flags;
+mod fp;
+mod int;
+pub mod ir;
+mod live;
+mod mem;
+mod regs;
+mod simd;
+mod simplify;
+mod simplify_vec;
+mod thunks;
+mod vector;
+
+pub use features::HostFeatures;
+
+use crate::emit::{HelperDecl, HelperId};
+use crate::runtime::Runtime;
+use asm::{Alu, Asm, Cc, RAX, RCX};
+use build::Build;
+use core::mem::offset_of;
+use ir::{Code, NO_RESULT, Op, Val};
+use regs::Gen;
+use thunks::Thunks;
+
+/// What is the same for all blocks.
+#[derive(Clone, Copy)]
+pub struct JitConfig {
+    /// Byte offset of [`Runtime`] in the vCPU block.
+    pub rt_offset: u32,
+    /// Size of the guest's state.
+    pub state_size: u32,
+    /// Byte offset of the program counter in the state.
+    pub pc_offset: u32,
+    pub insn_bytes: u32,
+    pub features: HostFeatures,
+    /// Blocks count themselves and their instructions.
+    pub count: bool,
+    pub helpers: &'static [HelperDecl],
+}
+
+/// What one block is specialised on, as far as code generation is concerned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockContext {
+    pub pc: u64,
+    pub mmu_mode: u32,
+    pub unpriv_mode: u32,
+    pub fp_inline: bool,
+    pub strict_align: bool,
+}
+
+/// A translated block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompiledBlock {
+    /// Host address.
+    pub entry: u64,
+    pub code_len: u32,
+    /// Guest instructions.
+    pub insns: u32,
+}
+
+/// The code buffer has no room for the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeFull;
+
+/// Configuration and block context, as the code generator uses them.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared {
+    rt_offset: u32,
+    pc_offset: u32,
+    features: HostFeatures,
+    helpers: &'static [HelperDecl],
+    thunks: Thunks,
+    block_pc: u64,
+    mmu_mode: u32,
+    unpriv_mode: u32,
+    strict_align: bool,
+    /// Floating point may use the host's unit.
+    fp_inline: bool,
+}
+
+/// The compiler and its code buffer.
+pub struct Jit {
+    cfg: JitConfig,
+    build: Build,
+    generator: Gen,
+    first: usize,
+}
+
+/// Records one block.
+pub struct Builder<'a> {
+    jit: &'a mut Jit,
+}
+
+impl Jit {
+    /// Takes over a code buffer and emits the thunks.
+    ///
+    /// # Safety
+    /// `code..code + len` must be readable, writable and executable, at most 2 GiB, and the compiler's alone for its
+    /// life. `cfg` must describe the vCPU block that [`Jit::enter`] is given.
+    #[must_use]
+    pub unsafe fn new(cfg: JitConfig, code: *mut u8, len: usize) -> Jit {
+        // SAFETY: the caller's promise.
+        let asm = unsafe { Asm::new(code, len) };
+        let shared = Shared {
+            rt_offset: cfg.rt_offset,
+            pc_offset: cfg.pc_offset,
+            features: cfg.features,
+            helpers: cfg.helpers,
+            thunks: Thunks::default(),
+            block_pc: 0,
+            mmu_mode: 0,
+            unpriv_mode: 0,
+            strict_align: false,
+            fp_inline: false,
+        };
+        let mut generator = Gen::new(asm, shared);
+        generator.shared.thunks = generator.emit_thunks();
+        let first = generator.asm.pos();
+        Jit { cfg, build: Build::new(), generator, first }
+    }
+
+    /// Runs translated code at host address `code` until it leaves; `Runtime::exit_*` then say why.
+    ///
+    /// `vcpu` must be the vCPU block that the configuration describes, and `code` an address that this compiler gave out
+    /// (a block's entry) since the last [`Jit::reset`].
+    pub fn enter(&self, vcpu: *mut u8, code: u64) {
+        let at = self.generator.asm.addr(self.generator.shared.thunks.enter);
+        // SAFETY: the thunk at this address follows the C calling convention and was emitted by `new`.
+        let f: extern "sysv64" fn(*mut u8, u64) = unsafe { core::mem::transmute(at) };
+        f(vcpu, code);
+    }
+
+    /// Begins a block.
+    pub fn begin(&mut self, ctx: BlockContext) -> Builder<'_> {
+        self.build.start();
+        let s = &mut self.generator.shared;
+        s.block_pc = ctx.pc;
+        s.mmu_mode = ctx.mmu_mode;
+        s.unpriv_mode = ctx.unpriv_mode;
+        s.strict_align = ctx.strict_align;
+        s.fp_inline = ctx.fp_inline;
+        Builder { jit: self }
+    }
+
+    /// Makes the direct jump at `site` (from `Runtime::exit_site`) lead to `target`, a block's entry.
+    pub fn patch(&mut self, site: u64, target: u64) {
+        let base = self.generator.asm.addr(0);
+        if let (Some(at), Some(to)) = (site.checked_sub(base), target.checked_sub(base)) {
+            let end = self.generator.asm.capacity() as u64;
+            if at + 4 <= end && to < end {
+                self.generator.asm.bind_to(asm::Fixup(at as u32), to as usize);
+            }
+        }
+    }
+
+    /// Makes the block at `entry` leave at once whenever it is entered (with reason LOOKUP and its own address), whoever
+    /// jumps to it.
+    pub fn retire(&mut self, entry: u64) {
+        let base = self.generator.asm.addr(0);
+        let Some(at) = entry.checked_sub(base) else { return };
+        let at = at as usize;
+        let stub = self.generator.asm.read32(at + HEAD_STUB) as i32 as i64 + (at + HEAD_STUB + 4) as i64;
+        let end = self.generator.asm.pos();
+        if (0..end as i64).contains(&stub) {
+            // The retired stub follows the events stub's head: see `emit_head_stub`.
+            self.generator.asm.retire_head(at, stub as usize + RETIRE_OFFSET);
+        }
+    }
+
+    /// Forgets all code but the thunks.
+    pub fn reset(&mut self) {
+        self.generator.asm.set_pos(self.first);
+    }
+
+    /// Bytes of the buffer in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.generator.asm.pos()
+    }
+
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.generator.asm.capacity()
+    }
+
+    /// The code of a block, for listings.
+    #[must_use]
+    pub fn code(&self, block: &CompiledBlock) -> &[u8] {
+        let at = (block.entry - self.generator.asm.addr(0)) as usize;
+        self.generator.asm.bytes(at, at + block.code_len as usize)
+    }
+}
+
+/// Offset of the rel32 field in a block's head that leads to its events stub.
+const HEAD_STUB: usize = 9;
+/// Size of a jump.
+const RETIRE_OFFSET: usize = 5;
+
+impl Builder<'_> {
+    fn b(&self) -> &Build {
+        &self.jit.build
+    }
+    fn b_mut(&mut self) -> &mut Build {
+        &mut self.jit.build
+    }
+    fn helper(&self, id: HelperId) -> Option<HelperDecl> {
+        self.jit.cfg.helpers.get(usize::from(id.0)).copied()
+    }
+
+    /// The next guest instruction begins.
+    pub fn begin_insn(&mut self, pc: u64) {
+        let b = &mut self.jit.build;
+        b.pc = pc;
+        b.insns += 1;
+        b.push(Op::new(Code::Insn, u32::from(NO_RESULT)).imm(pc));
+    }
+
+    /// The last instruction left unconditionally, or ended the block.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.jit.build.ended || self.jit.build.end_block
+    }
+
+    /// A conditional exit was recorded.
+    #[must_use]
+    pub fn has_branch(&self) -> bool {
+        self.jit.build.has_branch
+    }
+
+    /// Operations recorded so far: a measure of the block's size.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.jit.build.ir.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The operations recorded so far, in text.
+    #[must_use]
+    pub fn ir(&self) -> &ir::Ir {
+        &self.jit.build.ir
+    }
+
+    /// Compiles the block. If its last instruction did not leave, execution goes on at `fallthrough_pc`.
+    ///
+    /// # Errors
+    /// There is no room; the buffer is as it was.
+    pub fn finish(self, fallthrough_pc: u64) -> Result<CompiledBlock, CodeFull> {
+        let Jit { build, generator, cfg, .. } = self.jit;
+        if !build.ended {
+            if build.end_block {
+                let pc = build.int(64, fallthrough_pc);
+                build.push(Op::new(Code::Leave, u32::from(NO_RESULT)).a(pc));
+            } else {
+                build.push(Op::new(Code::Goto, u32::from(NO_RESULT)).imm(fallthrough_pc));
+            }
+        }
+        debug_assert_eq!(build.ir.verify(), Ok(()), "\n{}", build.ir);
+        core::mem::swap(&mut build.ir, &mut generator.ir);
+        let result = generator.compile(build.insns, cfg.count);
+        core::mem::swap(&mut build.ir, &mut generator.ir);
+        result
+    }
+}
+
+impl Gen {
+    fn compile(&mut self, insns: u32, count: bool) -> Result<CompiledBlock, CodeFull> {
+        self.live_pass();
+        self.start_places();
+        self.asm.align(16);
+        let start = self.asm.pos();
+        let events = self.rt(offset_of!(Runtime, events));
+        self.asm.alu_i_mem32(Alu::Cmp, events, 0);
+        let head = self.asm.jcc(Cc::NE);
+        debug_assert!(self.asm.full() || head.0 as usize == start + HEAD_STUB);
+        if count {
+            let (blocks, retired) = (offset_of!(Runtime, blocks_run), offset_of!(Runtime, insns_run));
+            let (blocks, retired) = (self.rt(blocks), self.rt(retired));
+            self.asm.alu_i(Alu::Add, true, blocks, 1);
+            self.asm.alu_i(Alu::Add, true, retired, insns as i32);
+        }
+        self.pc = self.shared.block_pc;
+        self.emit_range(0, self.ir.len());
+        self.emit_deferred();
+        for i in 0..self.far_exits.len() {
+            let (site, pc) = (self.far_exits[i].site, self.far_exits[i].pc);
+            self.asm.bind(site);
+            self.exit_to(pc);
+        }
+        self.emit_mem_stubs();
+        self.emit_slow_evals();
+        self.emit_chain_stubs();
+        // The events stub, and what takes the head's place when the block is retired.
+        self.asm.bind(head);
+        let thunks = self.shared.thunks;
+        let to_events = self.asm.jmp();
+        self.asm.mov_ri(RAX, self.shared.block_pc);
+        self.asm.jmp_to(thunks.lookup);
+        self.asm.bind(to_events);
+        self.asm.mov_ri(RAX, self.shared.block_pc);
+        self.asm.jmp_to(thunks.events);
+        self.emit_constants();
+        if self.asm.full() || self.failed {
+            debug_assert!(!self.failed, "register allocation failed");
+            self.asm.set_pos(start);
+            return Err(CodeFull);
+        }
+        let code_len = (self.asm.pos() - start) as u32;
+        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns })
+    }
+
+    fn emit_chain_stubs(&mut self) {
+        for i in 0..self.chains.len() {
+            let (site, pc) = (self.chains[i].site, self.chains[i].pc);
+            self.asm.bind(site);
+            self.asm.mov_ri(RAX, pc);
+            let f = self.asm.lea_rip(RCX);
+            self.asm.bind_to(f, site.0 as usize);
+            self.asm.jmp_to(self.shared.thunks.chain);
+        }
+    }
+
+    fn emit_range(&mut self, from: usize, to: usize) {
+        let mut i = from;
+        while i < to {
+            i = self.lower(i);
+        }
+    }
+
+    /// Arms that leave the block; they may hold others.
+    fn emit_deferred(&mut self) {
+        let mut next = 0;
+        while next < self.deferred.len() {
+            let arm = &mut self.deferred[next];
+            let (from, to, label, pc) = (arm.from, arm.to, arm.label, arm.pc);
+            core::mem::swap(&mut self.place, &mut arm.place);
+            next += 1;
+            self.asm.bind(label);
+            self.pc = pc;
+            self.unpin();
+            self.uses.fill(0);
+            self.for_uses(from, to, Gen::acquire);
+            for i in 0..self.place.pending.len() {
+                let v = Val(self.place.pending[i].val);
+                self.acquire(v);
+            }
+            self.prune();
+            self.emit_range(from, to);
+        }
+    }
+
+    /// Lowers one operation; the result is the index of the next.
+    fn lower(&mut self, i: usize) -> usize {
+        let op = self.ir.ops[i];
+        let v = Val(i as u32);
+        match op.code {
+            Code::Nop | Code::Const | Code::Const128 | Code::Phi => {}
+            Code::Insn => self.pc = op.imm,
+            Code::Get => self.lower_get(v, op),
+            Code::Put => self.lower_put(op),
+            Code::Cmp | Code::Test | Code::Cond | Code::AddFlags | Code::SubFlags | Code::LogicFlags => self.make_lazy(v),
+            Code::AdcFlags => {
+                self.lower_adc_flags(v, op);
+                self.end_op(v);
+            }
+            Code::FlagsBits | Code::BitsFlags => {
+                self.def_from(v, op.va());
+                self.end_op(v);
+            }
+            Code::Load => self.lower_load(v, op),
+            Code::Store => self.lower_store(v, op),
+            Code::Atomic => self.lower_atomic(v, op),
+            Code::Cas => self.lower_cas(v, op),
+            Code::Fence => self.lower_fence(),
+            Code::Call => self.lower_call(v, op),
+            Code::Goto | Code::GotoInd | Code::Leave => self.lower_goto(op),
+            Code::CondExit => self.lower_cond_exit(v, op),
+            Code::If => return self.lower_if(i, op),
+            Code::Else | Code::EndIf => {
+                let start = self.ir.ops[op.imm as usize];
+                if op.code == Code::Else {
+                    if start.aux != 0 {
+                        // The second arm stops and stands out of line.
+                        return start.c as usize + 1;
+                    }
+                    self.lower_else(i, start.c as usize);
+                } else if start.aux == 0 {
+                    self.lower_end_if(i);
+                }
+            }
+            _ => {
+                if self.lower_int(v, op) || self.lower_vector(v, op) {
+                    self.end_op(v);
+                } else {
+                    self.lower_eval_call(v, op);
+                }
+            }
+        }
+        i + 1
+    }
+}

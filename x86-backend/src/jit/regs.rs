@@ -1,0 +1,694 @@
+//! Register allocation while emitting: where each live value is, and getting it to where it is needed.
+//!
+//! A value may be in a general register, a vector register, a frame slot and its *home* (the guest state slot it was
+//! read from or stored to) at the same time; constants and *lazy* values (comparisons, flags) are nowhere until somebody
+//! wants them. Liveness is a count of outstanding uses: the operands of operations still to come, one for each pending
+//! store of the value to guest state, and one for each lazy value that would read it.
+//!
+//! Pending stores are what makes precise state cheap: a `Put` only notes which value belongs into which slot; stores are
+//! made when control leaves, or out of line before a slow path. Invariants: pending slots do not overlap each other, and
+//! no home overlaps a pending slot.
+//!
+//! While one operation is lowered, registers handed out are pinned; [`Gen::end_op`] unpins them and drops dead values.
+
+use super::asm::{Asm, Gpr, Mem, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Rm, Xmm};
+use super::asm::{R8, R9, R10, R11, R12, R13, R14, R15};
+use super::ir::{Code, Ir, Op, Val};
+use crate::runtime::STATE_BIAS;
+use alloc::vec::Vec;
+
+pub(super) const NONE: u32 = u32::MAX;
+const NO_REG: u8 = 0xff;
+const NO_FRAME: u16 = 0xffff;
+
+/// Allocation order: registers that need no REX prefix and survive calls come first, the special ones last.
+const GPRS: [Gpr; 14] = [RBX, RSI, RDI, R12, R13, R14, R15, R8, R9, R10, R11, RDX, RCX, RAX];
+/// Registers that calls destroy.
+pub(super) const CALLER_SAVED: [Gpr; 9] = [RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11];
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Loc {
+    pub gpr: u8,
+    pub xmm: u8,
+    pub frame: u16,
+    pub home: bool,
+    pub lazy: bool,
+}
+
+impl Loc {
+    pub const NOWHERE: Self = Self { gpr: NO_REG, xmm: NO_REG, frame: NO_FRAME, home: false, lazy: false };
+    pub fn gpr(&self) -> Option<Gpr> {
+        if self.gpr == NO_REG { None } else { Some(Gpr(self.gpr)) }
+    }
+    pub fn xmm(&self) -> Option<Xmm> {
+        if self.xmm == NO_REG { None } else { Some(Xmm(self.xmm)) }
+    }
+    pub fn frame(&self) -> Option<u16> {
+        if self.frame == NO_FRAME { None } else { Some(self.frame) }
+    }
+}
+
+/// A guest state slot that will hold a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub offset: u32,
+    pub size: u32,
+    pub val: u32,
+}
+
+/// Everything that control flow must save and restore.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub locs: Vec<Loc>,
+    pub gprs: [u32; 16],
+    pub xmms: [u32; 16],
+    pub frame: Vec<u32>,
+    pub pending: Vec<Pending>,
+    /// Values whose home is valid.
+    pub homes: Vec<Pending>,
+    /// Values that may be lazy.
+    pub lazies: Vec<u32>,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            locs: Vec::new(),
+            gprs: [NONE; 16],
+            xmms: [NONE; 16],
+            frame: Vec::new(),
+            pending: Vec::new(),
+            homes: Vec::new(),
+            lazies: Vec::new(),
+        }
+    }
+}
+
+/// Frame layout, as offsets from RSP in translated code.
+pub(super) mod frame {
+    /// Outgoing stack arguments stand at 0; then the operands of slow paths.
+    pub const ARGS: i32 = 64;
+    pub const TEMPS: i32 = 96;
+    pub const GPR_SAVE: i32 = 128;
+    pub const XMM_SAVE: i32 = 208;
+    pub const HOST_MXCSR: i32 = 464;
+    pub const SPILL: i32 = 512;
+    pub const SLOTS: usize = 512;
+    pub const SIZE: i32 = SPILL + SLOTS as i32 * 16;
+}
+
+/// The code generator's state for one block.
+pub(super) struct Gen {
+    pub asm: Asm,
+    pub ir: Ir,
+    pub place: Place,
+    /// Outstanding uses, and the index of the last operation that uses the value.
+    pub uses: Vec<u32>,
+    pub last: Vec<u32>,
+    /// Uses before emission began.
+    pub uses_total: Vec<u32>,
+    /// Scalars that are better off in a vector register.
+    pub wants_xmm: Vec<bool>,
+    /// Scratch space of the backward pass.
+    pub covered: Vec<(u32, u32)>,
+    /// Constants to be loaded from behind the block.
+    pub constants: Vec<(super::asm::Fixup, u128)>,
+    /// The address of the guest instruction being lowered.
+    pub pc: u64,
+    pub chains: Vec<super::control::ChainStub>,
+    pub far_exits: Vec<super::control::ChainStub>,
+    pub deferred: Vec<super::control::Deferred>,
+    pub joins: Vec<super::control::Join>,
+    pub mem_stubs: Vec<super::mem::MemStub>,
+    pub stub_stores: Vec<super::mem::ColdStore>,
+    pub slow_evals: Vec<super::fp::SlowEval>,
+    pub gpr_pins: u16,
+    pub xmm_pins: u16,
+    /// The frame overflowed, or the IR was inconsistent: the block cannot be used.
+    pub failed: bool,
+    pub shared: super::Shared,
+}
+
+impl Gen {
+    pub fn new(asm: Asm, shared: super::Shared) -> Self {
+        Self {
+            asm,
+            ir: Ir::default(),
+            place: Place::new(),
+            uses: Vec::new(),
+            last: Vec::new(),
+            uses_total: Vec::new(),
+            wants_xmm: Vec::new(),
+            covered: Vec::new(),
+            constants: Vec::new(),
+            pc: 0,
+            chains: Vec::new(),
+            far_exits: Vec::new(),
+            deferred: Vec::new(),
+            joins: Vec::new(),
+            mem_stubs: Vec::new(),
+            stub_stores: Vec::new(),
+            slow_evals: Vec::new(),
+            gpr_pins: 0,
+            xmm_pins: 0,
+            failed: false,
+            shared,
+        }
+    }
+
+    pub fn start_places(&mut self) {
+        let n = self.ir.len();
+        let p = &mut self.place;
+        p.locs.clear();
+        p.locs.resize(n, Loc::NOWHERE);
+        p.gprs = [NONE; 16];
+        p.xmms = [NONE; 16];
+        p.frame.clear();
+        p.pending.clear();
+        p.homes.clear();
+        p.lazies.clear();
+        self.constants.clear();
+        self.chains.clear();
+        self.far_exits.clear();
+        self.deferred.clear();
+        self.joins.clear();
+        self.mem_stubs.clear();
+        self.stub_stores.clear();
+        self.gpr_pins = 0;
+        self.xmm_pins = 0;
+        self.failed = false;
+    }
+
+    // Addresses.
+
+    /// Guest state at a byte offset.
+    pub fn state(offset: u32) -> Mem {
+        Mem::new(RBP, offset as i32 - STATE_BIAS)
+    }
+    /// A field of the runtime.
+    pub fn rt(&self, offset: usize) -> Mem {
+        Mem::new(RBP, self.shared.rt_offset as i32 + offset as i32 - STATE_BIAS)
+    }
+    pub fn spill_slot(slot: u16) -> Mem {
+        Mem::new(RSP, frame::SPILL + i32::from(slot) * 16)
+    }
+
+    // Values.
+
+    pub fn op(&self, v: Val) -> Op {
+        self.ir.ops[v.index()]
+    }
+    pub fn loc(&self, v: Val) -> Loc {
+        self.place.locs[v.index()]
+    }
+    pub fn loc_mut(&mut self, v: Val) -> &mut Loc {
+        &mut self.place.locs[v.index()]
+    }
+    pub fn konst(&self, v: Val) -> Option<u64> {
+        self.ir.konst(v)
+    }
+    pub fn is_const(&self, v: Val) -> bool {
+        matches!(self.op(v).code, Code::Const | Code::Const128)
+    }
+    /// A constant that fits an instruction's immediate at this width.
+    pub fn imm(&self, w: u32, v: Val) -> Option<i32> {
+        let k = self.konst(v)?;
+        if w == 32 { Some(k as u32 as i32) } else { i32::try_from(k as i64).ok() }
+    }
+    /// Only the operation being lowered still needs it.
+    pub fn dies(&self, v: Val) -> bool {
+        self.uses[v.index()] == 1
+    }
+    pub fn home_of(&self, v: Val) -> Option<Pending> {
+        if !self.loc(v).home {
+            return None;
+        }
+        self.place.homes.iter().find(|h| h.val == v.0).copied()
+    }
+    pub fn make_lazy(&mut self, v: Val) {
+        self.loc_mut(v).lazy = true;
+        self.place.lazies.push(v.0);
+    }
+
+    pub fn acquire(&mut self, v: Val) {
+        self.uses[v.index()] += 1;
+        if self.uses[v.index()] == 1 && self.loc(v).lazy {
+            self.each_operand(self.op(v), Self::acquire);
+        }
+    }
+    pub fn release(&mut self, v: Val) {
+        let n = &mut self.uses[v.index()];
+        if *n == 0 {
+            return;
+        }
+        *n -= 1;
+        if *n == 0 {
+            self.drop_value(v);
+        }
+    }
+    pub fn each_operand(&mut self, op: Op, f: fn(&mut Self, Val)) {
+        let n = op.operands();
+        for v in [op.a, op.b, op.c].into_iter().take(n) {
+            f(self, Val(v));
+        }
+    }
+    /// The value is no longer lazy: it stands somewhere.
+    pub fn materialised(&mut self, v: Val) {
+        if core::mem::replace(&mut self.loc_mut(v).lazy, false) {
+            self.each_operand(self.op(v), Self::release);
+        }
+    }
+    /// Forgets a value that nothing uses.
+    pub fn drop_value(&mut self, v: Val) {
+        let loc = core::mem::replace(self.loc_mut(v), Loc::NOWHERE);
+        if let Some(r) = loc.gpr() {
+            self.place.gprs[usize::from(r.0)] = NONE;
+        }
+        if let Some(x) = loc.xmm() {
+            self.place.xmms[usize::from(x.0)] = NONE;
+        }
+        if let Some(s) = loc.frame() {
+            self.place.frame[usize::from(s)] = NONE;
+        }
+        if loc.home {
+            self.place.homes.retain(|h| h.val != v.0);
+        }
+        if loc.lazy {
+            self.each_operand(self.op(v), Self::release);
+        }
+    }
+
+    /// Ends the lowering of an operation: unpins registers, counts its operands as used.
+    pub fn end_op(&mut self, v: Val) {
+        let op = self.op(v);
+        self.each_operand(op, Self::release);
+        self.unpin();
+        if self.uses[v.index()] == 0 {
+            self.drop_value(v);
+        }
+    }
+    pub fn unpin(&mut self) {
+        self.gpr_pins = 0;
+        self.xmm_pins = 0;
+    }
+
+    // Frame.
+
+    fn frame_slot(&mut self, v: Val) -> u16 {
+        if let Some(s) = self.loc(v).frame() {
+            return s;
+        }
+        let slots = &mut self.place.frame;
+        let free = match slots.iter().position(|o| *o == NONE) {
+            Some(i) => i,
+            None if slots.len() < frame::SLOTS => {
+                slots.push(NONE);
+                slots.len() - 1
+            }
+            None => {
+                self.failed = true;
+                0
+            }
+        };
+        slots[free] = v.0;
+        self.loc_mut(v).frame = free as u16;
+        free as u16
+    }
+    /// Reserves the value's frame slot, to be filled by others.
+    pub fn reserve_frame(&mut self, v: Val) -> Mem {
+        Self::spill_slot(self.frame_slot(v))
+    }
+    /// Stores a value that stands in a register to its frame slot, unless it is there.
+    pub fn to_frame(&mut self, v: Val) {
+        let loc = self.loc(v);
+        if loc.frame().is_some() || self.is_const(v) {
+            return;
+        }
+        let vector = self.op(v).is_vector();
+        if let (Some(x), true) = (loc.xmm(), vector || loc.gpr().is_none()) {
+            let m = self.reserve_frame(v);
+            // A scalar leaves nothing above its container: it is reloaded as 64 bits.
+            if vector {
+                self.asm.movups_store(m, x);
+            } else if self.op(v).w == 64 {
+                self.asm.store_x(8, m, x);
+            } else {
+                self.asm.store_imm(8, m, 0);
+                self.asm.store_x(4, m, x);
+            }
+        } else if let Some(r) = loc.gpr() {
+            let m = self.reserve_frame(v);
+            self.asm.store(8, m, r);
+        }
+    }
+
+    // General registers.
+
+    pub fn pin(&mut self, r: Gpr) {
+        self.gpr_pins |= 1 << r.0;
+    }
+    fn set_gpr(&mut self, v: Val, r: Gpr) {
+        self.place.gprs[usize::from(r.0)] = v.0;
+        self.loc_mut(v).gpr = r.0;
+    }
+    /// Takes a register away from the value in it, which lives on elsewhere.
+    fn evict_gpr(&mut self, r: Gpr) {
+        let v = self.place.gprs[usize::from(r.0)];
+        if v == NONE {
+            return;
+        }
+        let v = Val(v);
+        if !self.is_const(v) {
+            self.flush_value(v);
+        }
+        if self.place.gprs[usize::from(r.0)] == NONE {
+            return;
+        }
+        let loc = self.loc(v);
+        if !loc.home && loc.frame().is_none() && loc.xmm().is_none() && !self.is_const(v) {
+            self.to_frame(v);
+        }
+        self.place.gprs[usize::from(r.0)] = NONE;
+        self.loc_mut(v).gpr = NO_REG;
+    }
+    /// A register with nothing in it, pinned.
+    pub fn scratch(&mut self) -> Gpr {
+        let mut best = None;
+        for r in GPRS {
+            if self.gpr_pins & 1 << r.0 != 0 {
+                continue;
+            }
+            let v = self.place.gprs[usize::from(r.0)];
+            if v == NONE {
+                self.pin(r);
+                return r;
+            }
+            let loc = self.place.locs[v as usize];
+            let cheap = self.is_const(Val(v)) || loc.home || loc.frame().is_some();
+            let score = (cheap, self.last[v as usize]);
+            if best.is_none_or(|(b, _)| score > b) {
+                best = Some((score, r));
+            }
+        }
+        let Some((_, r)) = best else {
+            self.failed = true;
+            return RAX;
+        };
+        self.pin(r);
+        self.evict_gpr(r);
+        r
+    }
+    /// One particular register with nothing in it, pinned. What was in it moves elsewhere.
+    pub fn fixed(&mut self, r: Gpr) {
+        let v = self.place.gprs[usize::from(r.0)];
+        self.pin(r);
+        if v == NONE {
+            return;
+        }
+        let free = GPRS.iter().copied().find(|f| {
+            self.place.gprs[usize::from(f.0)] == NONE && self.gpr_pins & 1 << f.0 == 0 && !matches!(*f, RAX | RCX | RDX)
+        });
+        match free {
+            Some(f) if !self.is_const(Val(v)) => {
+                self.asm.mov_rr(true, f, r);
+                self.place.gprs[usize::from(r.0)] = NONE;
+                self.set_gpr(Val(v), f);
+            }
+            _ => self.evict_gpr(r),
+        }
+    }
+    /// Gives a pinned, empty register to a new value.
+    pub fn assign(&mut self, v: Val, r: Gpr) {
+        self.set_gpr(v, r);
+    }
+    /// A register for a new value.
+    pub fn def_gpr(&mut self, v: Val) -> Gpr {
+        let r = self.scratch();
+        self.assign(v, r);
+        r
+    }
+    /// Copies a value into a register that is not its own; no flags are touched.
+    pub fn copy_to(&mut self, d: Gpr, v: Val) {
+        if let Some(k) = self.konst(v) {
+            self.asm.mov_ri(d, k);
+            return;
+        }
+        if self.loc(v).lazy && self.loc(v).gpr().is_none() {
+            self.use_gpr(v);
+        }
+        let loc = self.loc(v);
+        if let Some(r) = loc.gpr() {
+            if r != d {
+                self.asm.mov_rr(true, d, r);
+            }
+        } else if let Some(x) = loc.xmm() {
+            self.asm.mov_rx(self.op(v).w == 64, d, x);
+        } else if let Some(s) = loc.frame() {
+            self.asm.load(8, d, Self::spill_slot(s));
+        } else if let Some(h) = self.home_of(v) {
+            self.asm.load(h.size, d, Self::state(h.offset));
+        } else {
+            self.failed = true;
+        }
+    }
+    /// The value in a general register, pinned.
+    pub fn use_gpr(&mut self, v: Val) -> Gpr {
+        if let Some(r) = self.loc(v).gpr() {
+            self.pin(r);
+            return r;
+        }
+        if self.loc(v).lazy && self.konst(v).is_none() {
+            return self.materialise(v);
+        }
+        let r = self.scratch();
+        self.copy_to(r, v);
+        self.set_gpr(v, r);
+        r
+    }
+    /// The value in a register or, when this is its only use, in memory. `w` is the operand's width.
+    pub fn use_rm(&mut self, w: u32, v: Val) -> Rm {
+        let loc = self.loc(v);
+        if loc.gpr().is_none() && loc.xmm().is_none() && self.dies(v) && !loc.lazy && !self.is_const(v) {
+            if let Some(s) = loc.frame() {
+                return Rm::Mem(Self::spill_slot(s));
+            }
+            if let Some(h) = self.home_of(v) {
+                if h.size * 8 >= w {
+                    return Rm::Mem(Self::state(h.offset));
+                }
+            }
+        }
+        self.use_gpr(v).into()
+    }
+    /// A register for the new value `v` that starts out as a copy of `from`: its register if that dies here.
+    pub fn def_from(&mut self, v: Val, from: Val) -> Gpr {
+        if self.dies(from) {
+            if let Some(r) = self.loc(from).gpr() {
+                self.pin(r);
+                self.loc_mut(from).gpr = NO_REG;
+                self.set_gpr(v, r);
+                return r;
+            }
+        } else if !self.is_const(from) {
+            self.use_gpr(from);
+        }
+        let d = self.scratch();
+        self.copy_to(d, from);
+        self.assign(v, d);
+        d
+    }
+
+    // Vector registers.
+
+    pub fn pin_xmm(&mut self, x: Xmm) {
+        self.xmm_pins |= 1 << x.0;
+    }
+    fn set_xmm(&mut self, v: Val, x: Xmm) {
+        self.place.xmms[usize::from(x.0)] = v.0;
+        self.loc_mut(v).xmm = x.0;
+    }
+    fn evict_xmm(&mut self, x: Xmm) {
+        let v = self.place.xmms[usize::from(x.0)];
+        if v == NONE {
+            return;
+        }
+        let v = Val(v);
+        self.flush_value(v);
+        if self.place.xmms[usize::from(x.0)] == NONE {
+            return;
+        }
+        let loc = self.loc(v);
+        if !loc.home && loc.frame().is_none() && loc.gpr().is_none() {
+            self.to_frame(v);
+        }
+        self.place.xmms[usize::from(x.0)] = NONE;
+        self.loc_mut(v).xmm = NO_REG;
+    }
+    pub fn scratch_xmm(&mut self) -> Xmm {
+        let mut best = None;
+        for i in 0..16u8 {
+            if self.xmm_pins & 1 << i != 0 {
+                continue;
+            }
+            let v = self.place.xmms[usize::from(i)];
+            if v == NONE {
+                self.pin_xmm(Xmm(i));
+                return Xmm(i);
+            }
+            let loc = self.place.locs[v as usize];
+            let cheap = self.is_const(Val(v)) || loc.home || loc.frame().is_some();
+            let score = (cheap, self.last[v as usize]);
+            if best.is_none_or(|(b, _)| score > b) {
+                best = Some((score, i));
+            }
+        }
+        let Some((_, i)) = best else {
+            self.failed = true;
+            return Xmm(0);
+        };
+        self.pin_xmm(Xmm(i));
+        self.evict_xmm(Xmm(i));
+        Xmm(i)
+    }
+    pub fn assign_xmm(&mut self, v: Val, x: Xmm) {
+        self.set_xmm(v, x);
+    }
+    pub fn def_xmm(&mut self, v: Val) -> Xmm {
+        let x = self.scratch_xmm();
+        self.set_xmm(v, x);
+        x
+    }
+    /// Copies a value into a vector register that is not its own. A scalar's bits above its container are undefined.
+    pub fn copy_to_xmm(&mut self, d: Xmm, v: Val) {
+        let op = self.op(v);
+        if op.code == Code::Const128 {
+            let k = self.ir.pool[op.imm as usize];
+            self.load_const128(d, k);
+            return;
+        }
+        let loc = self.loc(v);
+        if let Some(x) = loc.xmm() {
+            if x != d {
+                self.asm.movaps(d, x);
+            }
+        } else if op.is_vector() {
+            if let Some(s) = loc.frame() {
+                self.asm.movups_load(d, Self::spill_slot(s));
+            } else if let Some(h) = self.home_of(v) {
+                self.asm.movups_load(d, Self::state(h.offset));
+            } else {
+                self.failed = true;
+            }
+        } else if let Some(r) = loc.gpr() {
+            self.asm.mov_xr(op.w == 64, d, r);
+        } else if let (Some(s), false) = (loc.frame(), loc.lazy) {
+            self.asm.load_x(8, d, Self::spill_slot(s));
+        } else {
+            match self.home_of(v) {
+                Some(h) if h.size >= 4 => self.asm.load_x(h.size, d, Self::state(h.offset)),
+                _ => {
+                    let r = self.use_gpr(v);
+                    self.asm.mov_xr(op.w == 64, d, r);
+                }
+            }
+        }
+    }
+    pub fn use_xmm(&mut self, v: Val) -> Xmm {
+        if let Some(x) = self.loc(v).xmm() {
+            self.pin_xmm(x);
+            return x;
+        }
+        let x = self.scratch_xmm();
+        self.copy_to_xmm(x, v);
+        self.set_xmm(v, x);
+        x
+    }
+    /// A vector register for the new value `v` that starts out as a copy of `from`.
+    pub fn def_xmm_from(&mut self, v: Val, from: Val) -> Xmm {
+        if self.dies(from) {
+            if let Some(x) = self.loc(from).xmm() {
+                self.pin_xmm(x);
+                self.loc_mut(from).xmm = NO_REG;
+                self.set_xmm(v, x);
+                return x;
+            }
+        } else if !self.is_const(from) {
+            self.use_xmm(from);
+        }
+        let d = self.scratch_xmm();
+        self.copy_to_xmm(d, from);
+        self.set_xmm(v, d);
+        d
+    }
+
+    /// Takes a value out of all registers that calls destroy; it stays available.
+    pub fn clobber_calls(&mut self) {
+        for r in CALLER_SAVED {
+            self.clobber(r);
+        }
+        for i in 0..16u8 {
+            let v = self.place.xmms[usize::from(i)];
+            if v != NONE {
+                let loc = self.loc(Val(v));
+                if !loc.home && loc.frame().is_none() {
+                    self.to_frame(Val(v));
+                }
+                self.place.xmms[usize::from(i)] = NONE;
+                self.loc_mut(Val(v)).xmm = NO_REG;
+            }
+        }
+    }
+    fn clobber(&mut self, r: Gpr) {
+        let v = self.place.gprs[usize::from(r.0)];
+        if v == NONE {
+            return;
+        }
+        let v = Val(v);
+        let loc = self.loc(v);
+        if !loc.home && loc.frame().is_none() && !self.is_const(v) {
+            self.to_frame(v);
+        }
+        self.place.gprs[usize::from(r.0)] = NONE;
+        self.loc_mut(v).gpr = NO_REG;
+    }
+    /// Drops all registers without saving anything.
+    pub fn forget_registers(&mut self) {
+        for i in 0..16 {
+            for v in [self.place.gprs[i], self.place.xmms[i]] {
+                if v != NONE {
+                    let loc = self.loc_mut(Val(v));
+                    loc.gpr = NO_REG;
+                    loc.xmm = NO_REG;
+                }
+            }
+        }
+        self.place.gprs = [NONE; 16];
+        self.place.xmms = [NONE; 16];
+    }
+    /// Drops values that lost their last use on another path.
+    pub fn prune(&mut self) {
+        for i in 0..16 {
+            for v in [self.place.gprs[i], self.place.xmms[i]] {
+                if v != NONE && self.uses[v as usize] == 0 {
+                    self.drop_value(Val(v));
+                }
+            }
+        }
+        for i in 0..self.place.frame.len() {
+            let v = self.place.frame[i];
+            if v != NONE && self.uses[v as usize] == 0 {
+                self.drop_value(Val(v));
+            }
+        }
+        let uses = &self.uses;
+        let locs = &mut self.place.locs;
+        self.place.homes.retain(|h| {
+            let live = uses[h.val as usize] != 0;
+            if !live {
+                locs[h.val as usize].home = false;
+            }
+            live
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! Code emitted once: entering and leaving translated code, and the shared halves of the slow paths.
+
+use super::asm::{Alu, Cc, Gpr, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Xmm};
+use super::regs::{CALLER_SAVED, Gen, frame};
+use crate::runtime::{FpEnv, Runtime, STATE_BIAS, SlowPaths, exit};
+use core::mem::offset_of;
+
+/// Buffer offsets of the thunks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thunks {
+    /// `extern "sysv64" fn(vcpu, code)`
+    pub enter: usize,
+    /// Exits: RAX is the guest address to go on at; CHAIN also has the jump's rel32 field's address in RCX.
+    pub chain: usize,
+    pub lookup: usize,
+    pub events: usize,
+    /// The state already says where to go on.
+    pub state: usize,
+    /// By slow path; the second of each keeps the vector registers too.
+    pub slow: [[usize; 2]; 4],
+    /// The reference semantics of one operation.
+    pub eval: usize,
+}
+
+const CALLEE_SAVED: [Gpr; 6] = [RBX, RBP, R12, R13, R14, R15];
+/// After the return address and the saved registers, this keeps RSP a multiple of 16 in translated code.
+const FRAME: i32 = frame::SIZE + 8;
+
+impl Gen {
+    /// Emits all thunks at the current position.
+    pub fn emit_thunks(&mut self) -> Thunks {
+        let mut t = Thunks { enter: self.asm.pos(), ..Thunks::default() };
+        let mxcsr = self.rt(offset_of!(Runtime, fp) + offset_of!(FpEnv, mxcsr));
+        let host_sp = self.rt(offset_of!(Runtime, host_sp));
+        let exit_pc = self.rt(offset_of!(Runtime, exit_pc));
+        let exit_site = self.rt(offset_of!(Runtime, exit_site));
+        let exit_reason = self.rt(offset_of!(Runtime, exit_reason));
+        let host_mxcsr = Mem::new(RSP, frame::HOST_MXCSR);
+        for r in CALLEE_SAVED {
+            self.asm.push(r);
+        }
+        self.asm.alu_i(Alu::Sub, true, RSP, FRAME);
+        self.asm.lea(true, RBP, Mem::new(RDI, STATE_BIAS));
+        self.asm.stmxcsr(host_mxcsr);
+        self.asm.ldmxcsr(mxcsr);
+        self.asm.store(8, host_sp, RSP);
+        self.asm.jmp_rm(RSI);
+
+        self.asm.align(16);
+        t.chain = self.asm.pos();
+        self.asm.store(8, exit_site, RCX);
+        self.asm.store_imm(4, exit_reason, exit::CHAIN as i32);
+        let chain = self.asm.jmp();
+        t.events = self.asm.pos();
+        self.asm.store_imm(4, exit_reason, exit::EVENTS as i32);
+        let events = self.asm.jmp();
+        t.lookup = self.asm.pos();
+        self.asm.store_imm(4, exit_reason, exit::LOOKUP as i32);
+        self.asm.bind(chain);
+        self.asm.bind(events);
+        self.asm.store(8, exit_pc, RAX);
+        self.asm.store(8, Self::state(self.shared.pc_offset), RAX);
+        let leave = self.asm.jmp();
+        t.state = self.asm.pos();
+        self.asm.store_imm(4, exit_reason, exit::STATE as i32);
+        self.asm.bind(leave);
+        self.asm.load(8, RSP, host_sp);
+        self.asm.stmxcsr(mxcsr);
+        self.asm.ldmxcsr(host_mxcsr);
+        self.asm.alu_i(Alu::Add, true, RSP, FRAME);
+        for r in CALLEE_SAVED.into_iter().rev() {
+            self.asm.pop(r);
+        }
+        self.asm.ret();
+
+        let entries = [
+            offset_of!(SlowPaths, load),
+            offset_of!(SlowPaths, store),
+            offset_of!(SlowPaths, atomic),
+            offset_of!(SlowPaths, cas),
+        ];
+        for (kind, entry) in entries.into_iter().enumerate() {
+            for vectors in [false, true] {
+                self.asm.align(16);
+                t.slow[kind][usize::from(vectors)] = self.asm.pos();
+                self.emit_slow(kind, offset_of!(Runtime, slow) + entry, vectors, t.state);
+            }
+        }
+        self.asm.align(16);
+        t.eval = self.asm.pos();
+        self.emit_eval();
+        self.asm.align(16);
+        t
+    }
+
+    /// Evaluates the operation whose packed form the stub left in the frame, its operands in `Runtime::scratch`; every
+    /// register but the flags survives.
+    fn emit_eval(&mut self) {
+        const DOWN: i32 = 16;
+        self.asm.alu_i(Alu::Sub, true, RSP, 8);
+        for (i, r) in CALLER_SAVED.into_iter().enumerate() {
+            self.asm.store(8, Mem::new(RSP, DOWN + frame::GPR_SAVE + i as i32 * 8), r);
+        }
+        for i in 0..16 {
+            self.asm.movups_store(Mem::new(RSP, DOWN + frame::XMM_SAVE + i * 16), Xmm(i as u8));
+        }
+        self.asm.lea(true, RDI, Mem::new(RBP, self.shared.rt_offset as i32 - STATE_BIAS));
+        self.asm.load(8, RSI, Mem::new(RSP, DOWN + frame::ARGS));
+        let target = self.rt(offset_of!(Runtime, slow) + offset_of!(SlowPaths, eval));
+        self.asm.call_rm(target);
+        for i in 0..16 {
+            self.asm.movups_load(Xmm(i as u8), Mem::new(RSP, DOWN + frame::XMM_SAVE + i * 16));
+        }
+        for (i, r) in CALLER_SAVED.into_iter().enumerate() {
+            self.asm.load(8, r, Mem::new(RSP, DOWN + frame::GPR_SAVE + i as i32 * 8));
+        }
+        self.asm.alu_i(Alu::Add, true, RSP, 8);
+        self.asm.ret();
+    }
+
+    /// Calls the engine with the operands the stub left in the frame; every register but the flags survives.
+    fn emit_slow(&mut self, kind: usize, entry: usize, vectors: bool, state: usize) {
+        // The return address and the alignment below it.
+        const DOWN: i32 = 16;
+        let saved_gpr = |i: usize| Mem::new(RSP, DOWN + frame::GPR_SAVE + i as i32 * 8);
+        let saved_xmm = |i: usize| Mem::new(RSP, DOWN + frame::XMM_SAVE + i as i32 * 16);
+        let arg = |i: i32| Mem::new(RSP, DOWN + frame::ARGS + i * 8);
+        self.asm.alu_i(Alu::Sub, true, RSP, 8);
+        for (i, r) in CALLER_SAVED.into_iter().enumerate() {
+            self.asm.store(8, saved_gpr(i), r);
+        }
+        if vectors {
+            for i in 0..16 {
+                self.asm.movups_store(saved_xmm(i), Xmm(i as u8));
+            }
+        }
+        self.asm.lea(true, RDI, Mem::new(RBP, -STATE_BIAS));
+        self.asm.load(8, RSI, arg(0));
+        self.asm.load(4, RDX, arg(3));
+        if kind > 0 {
+            self.asm.load(8, RCX, arg(1));
+        }
+        if kind == 3 {
+            self.asm.load(8, R8, arg(2));
+        }
+        let target = self.rt(entry);
+        self.asm.call_rm(target);
+        self.asm.test_rr(true, RDX, RDX);
+        self.asm.jcc_to(Cc::NE, state);
+        self.asm.store(8, arg(0), RAX);
+        if vectors {
+            for i in 0..16 {
+                self.asm.movups_load(Xmm(i as u8), saved_xmm(i));
+            }
+        }
+        for (i, r) in CALLER_SAVED.into_iter().enumerate() {
+            self.asm.load(8, r, saved_gpr(i));
+        }
+        self.asm.alu_i(Alu::Add, true, RSP, 8);
+        self.asm.ret();
+    }
+}

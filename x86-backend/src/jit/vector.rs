@@ -1,0 +1,326 @@
+//! Lowering of vector operations that SSE (up to SSE4.2, part of the baseline) has.
+//!
+//! To add one: match it in [`Gen::lower_vector_eval`], ask for operands with `use_xmm`, for the result with `def_xmm` or
+//! `def_xmm_from` (which reuses the register of an operand that dies), emit. Whatever returns `false` is done by a call
+//! to the reference semantics.
+
+use super::asm::{Opc, Xmm};
+use super::ir::{Code, Op, Val};
+use super::regs::Gen;
+use crate::emit::{VBinOp, VShiftOp};
+use crate::eval::entry::EvalOp;
+
+const fn p66(byte: u8) -> Opc {
+    Opc::new(0x66, 1, byte)
+}
+const fn p38(byte: u8) -> Opc {
+    Opc::new(0x66, 2, byte)
+}
+const fn p3a(byte: u8) -> Opc {
+    Opc::new(0x66, 3, byte)
+}
+
+const PXOR: Opc = p66(0xef);
+const PUNPCKLQDQ: Opc = p66(0x6c);
+const PSHUFD: Opc = p66(0x70);
+const PSHUFB: Opc = p38(0x00);
+const POR: Opc = p66(0xeb);
+
+/// The instruction for a lane-wise operation with the destination as first operand.
+fn two_operand(op: VBinOp, e: u32) -> Option<Opc> {
+    let by_width = |b: Option<Opc>, w: Option<Opc>, d: Option<Opc>, q: Option<Opc>| match e {
+        8 => b,
+        16 => w,
+        32 => d,
+        64 => q,
+        _ => None,
+    };
+    let s = |byte| Some(p66(byte));
+    let t = |byte| Some(p38(byte));
+    match op {
+        VBinOp::Add => by_width(s(0xfc), s(0xfd), s(0xfe), s(0xd4)),
+        VBinOp::Sub => by_width(s(0xf8), s(0xf9), s(0xfa), s(0xfb)),
+        VBinOp::Mul => by_width(None, s(0xd5), t(0x40), None),
+        VBinOp::CmpEq => by_width(s(0x74), s(0x75), s(0x76), t(0x29)),
+        VBinOp::CmpSgt => by_width(s(0x64), s(0x65), s(0x66), t(0x37)),
+        VBinOp::SMin => by_width(t(0x38), s(0xea), t(0x39), None),
+        VBinOp::SMax => by_width(t(0x3c), s(0xee), t(0x3d), None),
+        VBinOp::UMin => by_width(s(0xda), t(0x3a), t(0x3b), None),
+        VBinOp::UMax => by_width(s(0xde), t(0x3e), t(0x3f), None),
+        VBinOp::SAddSat => by_width(s(0xec), s(0xed), None, None),
+        VBinOp::UAddSat => by_width(s(0xdc), s(0xdd), None, None),
+        VBinOp::SSubSat => by_width(s(0xe8), s(0xe9), None, None),
+        VBinOp::USubSat => by_width(s(0xd8), s(0xd9), None, None),
+        VBinOp::UAvgRound => by_width(s(0xe0), s(0xe3), None, None),
+        VBinOp::ZipLow => by_width(s(0x60), s(0x61), s(0x62), s(0x6c)),
+        VBinOp::ZipHigh => by_width(s(0x68), s(0x69), s(0x6a), s(0x6d)),
+        VBinOp::SatDiff => Some(PXOR),
+        _ => None,
+    }
+}
+
+impl Gen {
+    /// A 128-bit constant in a register.
+    pub fn load_const128(&mut self, d: Xmm, k: u128) {
+        match k {
+            0 => self.asm.sse(PXOR, d, d),
+            u128::MAX => self.asm.sse(p66(0x76), d, d),
+            _ => {
+                let f = self.asm.movups_rip(d);
+                self.constants.push((f, k));
+            }
+        }
+    }
+
+    /// Lowers a vector operation; false when it is none.
+    pub fn lower_vector(&mut self, v: Val, op: Op) -> bool {
+        let (a, b) = (op.va(), op.vb());
+        let (e, i) = (u32::from(op.aux >> 8), u32::from(op.aux & 255));
+        match op.code {
+            Code::And | Code::Or | Code::Xor if op.is_vector() => {
+                let opc = match op.code {
+                    Code::And => p66(0xdb),
+                    Code::Or => POR,
+                    _ => PXOR,
+                };
+                self.commutative_xmm(v, opc, a, b);
+            }
+            Code::Not if op.is_vector() => {
+                let x = self.use_xmm(a);
+                let d = self.def_xmm(v);
+                self.load_const128(d, u128::MAX);
+                self.asm.sse(PXOR, d, x);
+            }
+            Code::ZextV => {
+                let d = if let Some(x) = self.loc(a).xmm() {
+                    self.pin_xmm(x);
+                    let d = self.def_xmm(v);
+                    if self.op(a).w == 64 {
+                        self.asm.movq_xx(d, x);
+                    } else {
+                        // INSERTPS of lane 0 onto itself, zeroing the others.
+                        self.asm.sse_i(p3a(0x21), d, x, 0x0e);
+                    }
+                    d
+                } else {
+                    let d = self.scratch_xmm();
+                    self.copy_to_xmm(d, a);
+                    // Making a small value may have put it into `d`'s class only through a general register.
+                    self.assign_xmm(v, d);
+                    d
+                };
+                let _ = d;
+            }
+            Code::Pair => {
+                let y = self.use_xmm(b);
+                let d = self.def_xmm_from(v, a);
+                self.asm.sse(PUNPCKLQDQ, d, y);
+            }
+            Code::Lane => self.lower_lane(v, a, e, i),
+            Code::SetLane => self.lower_set_lane(v, a, b, e, i),
+            Code::Splat => {
+                let d = self.def_xmm_from(v, a);
+                match e {
+                    64 => self.asm.sse(PUNPCKLQDQ, d, d),
+                    32 => self.asm.sse_i(PSHUFD, d, d, 0),
+                    16 => {
+                        self.asm.sse_i(Opc::new(0xf2, 1, 0x70), d, d, 0);
+                        self.asm.sse(PUNPCKLQDQ, d, d);
+                    }
+                    _ => {
+                        let z = self.scratch_xmm();
+                        self.load_const128(z, 0);
+                        self.asm.sse(PSHUFB, d, z);
+                    }
+                }
+            }
+            Code::Select if op.is_vector() => {
+                let x = self.use_xmm(b);
+                let d = self.def_xmm_from(v, op.vc());
+                let cc = self.condition(a);
+                let skip = self.asm.jcc(cc.not());
+                self.asm.movaps(d, x);
+                self.asm.bind(skip);
+            }
+            Code::Eval => {
+                let Some(eval) = EvalOp::unpack(op.imm) else { return false };
+                if self.lower_simd(v, op, eval) || (self.shared.fp_inline && self.lower_fp(v, op, eval)) {
+                    return true;
+                }
+                return self.lower_vector_eval(v, op, eval);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// `d = a op b` for an operation whose operands may be swapped.
+    pub fn commutative_xmm(&mut self, v: Val, opc: Opc, a: Val, b: Val) {
+        let (a, b) = if self.dies(b) && !self.dies(a) && self.loc(b).xmm().is_some() { (b, a) } else { (a, b) };
+        let y = self.use_xmm(b);
+        let d = self.def_xmm_from(v, a);
+        self.asm.sse(opc, d, y);
+    }
+
+    fn lower_lane(&mut self, v: Val, a: Val, e: u32, i: u32) {
+        let loc = self.loc(a);
+        let at = match (loc.xmm(), loc.frame(), self.home_of(a)) {
+            (Some(_), ..) => None,
+            (None, Some(s), _) => Some(Self::spill_slot(s)),
+            (None, None, h) => h.map(|h| Self::state(h.offset)),
+        };
+        let wide = e >= 32;
+        if let (Some(m), true) = (at, self.dies(a)) {
+            let m = m.offset((e / 8 * i) as i32);
+            if wide && self.wants_xmm[v.index()] {
+                let d = self.def_xmm(v);
+                self.asm.load_x(e / 8, d, m);
+            } else {
+                let d = self.def_gpr(v);
+                self.asm.load(e / 8, d, m);
+            }
+            return;
+        }
+        if i == 0 && wide {
+            self.def_xmm_from(v, a);
+            return;
+        }
+        let x = self.use_xmm(a);
+        if wide && self.wants_xmm[v.index()] {
+            let d = self.def_xmm(v);
+            self.asm.sse_i(PSHUFD, d, x, if e == 64 { 0xee } else { i as u8 });
+            return;
+        }
+        let d = self.def_gpr(v);
+        match e {
+            64 => self.asm.ins(p3a(0x16), true, x.0, d, u64::from(i), 1),
+            32 => self.asm.ins(p3a(0x16), false, x.0, d, u64::from(i), 1),
+            16 => self.asm.ins(p66(0xc5), false, d.0, x, u64::from(i), 1),
+            _ => self.asm.ins(p3a(0x14), false, x.0, d, u64::from(i), 1),
+        }
+    }
+
+    fn lower_set_lane(&mut self, v: Val, a: Val, b: Val, e: u32, i: u32) {
+        let in_xmm = self.loc(b).xmm().is_some();
+        if in_xmm && e >= 32 {
+            let x = self.use_xmm(b);
+            let d = self.def_xmm_from(v, a);
+            match (e, i) {
+                (64, 0) => self.asm.sse(Opc::new(0xf2, 1, 0x10), d, x),
+                (64, _) => self.asm.sse(PUNPCKLQDQ, d, x),
+                _ => self.asm.sse_i(p3a(0x21), d, x, (i << 4) as u8),
+            }
+            return;
+        }
+        let r = self.use_gpr(b);
+        let d = self.def_xmm_from(v, a);
+        match e {
+            64 => self.asm.ins(p3a(0x22), true, d.0, r, u64::from(i), 1),
+            32 => self.asm.ins(p3a(0x22), false, d.0, r, u64::from(i), 1),
+            16 => self.asm.ins(p66(0xc4), false, d.0, r, u64::from(i), 1),
+            _ => self.asm.ins(p3a(0x20), false, d.0, r, u64::from(i), 1),
+        }
+    }
+
+    fn lower_vector_eval(&mut self, v: Val, op: Op, eval: EvalOp) -> bool {
+        let (a, b) = (op.va(), op.vb());
+        match eval {
+            EvalOp::VBin { op: VBinOp::Table, .. } => {
+                // Indices of 16 and more get their sign bit set by the saturating addition.
+                let idx = self.use_xmm(b);
+                let t = self.scratch_xmm();
+                self.load_const128(t, u128::from_le_bytes([0x70; 16]));
+                self.asm.sse(p66(0xdc), t, idx);
+                let d = self.def_xmm_from(v, a);
+                self.asm.sse(PSHUFB, d, t);
+            }
+            EvalOp::VBin { op, e } => {
+                let Some(opc) = two_operand(op, e) else { return false };
+                let y = self.use_xmm(b);
+                let d = self.def_xmm_from(v, a);
+                self.asm.sse(opc, d, y);
+            }
+            EvalOp::VShift { op, e, amount } => {
+                let (opc, ext) = match (op, e) {
+                    (VShiftOp::Shl, 16) => (0x71, 6),
+                    (VShiftOp::Shl, 32) => (0x72, 6),
+                    (VShiftOp::Shl, 64) => (0x73, 6),
+                    (VShiftOp::Shr, 16) => (0x71, 2),
+                    (VShiftOp::Shr, 32) => (0x72, 2),
+                    (VShiftOp::Shr, 64) => (0x73, 2),
+                    (VShiftOp::Sar, 16) => (0x71, 4),
+                    (VShiftOp::Sar, 32) => (0x72, 4),
+                    _ => return false,
+                };
+                let d = self.def_xmm_from(v, a);
+                self.asm.ins(p66(opc), false, ext, d, u64::from(amount.min(255)), 1);
+            }
+            EvalOp::Shuffle => {
+                let k = self.op(op.vc());
+                if k.code != Code::Const128 {
+                    return false;
+                }
+                let idx = self.ir.pool[k.imm as usize].to_le_bytes();
+                self.lower_shuffle(v, a, b, idx);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn lower_shuffle(&mut self, v: Val, a: Val, b: Val, idx: [u8; 16]) {
+        let mask = |base: u8| {
+            u128::from_le_bytes(idx.map(|i| if (base..base + 16).contains(&i) { i - base } else { 0x80 }))
+        };
+        let (from_a, from_b) = (mask(0), mask(16));
+        let none = u128::from_le_bytes([0x80; 16]);
+        // PALIGNR: consecutive bytes of b:a.
+        if idx[0] <= 16 && idx.iter().enumerate().all(|(i, x)| usize::from(*x) == usize::from(idx[0]) + i) {
+            let x = self.use_xmm(a);
+            let d = self.def_xmm_from(v, b);
+            self.asm.sse_i(p3a(0x0f), d, x, idx[0]);
+            return;
+        }
+        if from_b == none || from_a == none {
+            let (src, m) = if from_b == none { (a, from_a) } else { (b, from_b) };
+            let t = self.scratch_xmm();
+            self.load_const128(t, m);
+            let d = self.def_xmm_from(v, src);
+            self.asm.sse(PSHUFB, d, t);
+            return;
+        }
+        let (m, t) = (self.scratch_xmm(), self.scratch_xmm());
+        self.copy_to_xmm(t, b);
+        self.load_const128(m, from_b);
+        self.asm.sse(PSHUFB, t, m);
+        self.load_const128(m, from_a);
+        let d = self.def_xmm_from(v, a);
+        self.asm.sse(PSHUFB, d, m);
+        self.asm.sse(POR, d, t);
+    }
+
+    /// The constants that the block loads, behind its code.
+    pub fn emit_constants(&mut self) {
+        if self.constants.is_empty() {
+            return;
+        }
+        self.asm.align(16);
+        while let Some((_, k)) = self.constants.first().copied() {
+            let at = self.asm.pos();
+            self.asm.data(k);
+            let mut j = 0;
+            while j < self.constants.len() {
+                if self.constants[j].1 == k {
+                    let (f, _) = self.constants.swap_remove(j);
+                    self.asm.bind_to(f, at);
+                } else {
+                    j += 1;
+                }
+            }
+            if self.asm.full() {
+                break;
+            }
+        }
+        self.constants.clear();
+    }
+}
