@@ -31,9 +31,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Runs translated code from `entry`, following exits that need no look at events, until one does.
     fn enter(&mut self, entry: u64) {
+        self.fill_jump_cache(entry);
         let shared = self.shared();
         shared.control.stats.dispatches.fetch_add(1, Ordering::Relaxed);
-        self.fill_jump_cache(entry);
         shared.jit.enter(self.vcpu.cast(), entry);
         // SAFETY: the block lives as long as `self`.
         let (reason, pc, site) = unsafe {

@@ -100,7 +100,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             state_size: size_of::<G::State>() as u32,
             pc_offset: G::PC_OFFSET,
             insn_bytes: G::INSN_BYTES,
-            features: HostFeatures(control.host_features),
+            features: HostFeatures::from_bits_truncate(control.host_features),
             count: control.options & option::COUNT != 0,
             helpers: G::HELPERS,
         };

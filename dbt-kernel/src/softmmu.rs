@@ -24,10 +24,8 @@ fn ok(value: u64) -> HelperRet {
 enum Place {
     Ram(*mut u8),
     Device(u64),
-    /// Two pages: this many bytes lie in the first.
-    Split {
-        first_len: u32,
-    },
+    /// Two pages, both of which permit it.
+    Split,
 }
 
 /// Reads `size` (1, 2, 4, 8) bytes, little-endian.
@@ -141,7 +139,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             if first.device || second.device {
                 return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
             }
-            return Ok(Place::Split { first_len });
+            return Ok(Place::Split);
         }
         let (mapping, host) = self.translate(cpu, va, kind, desc, size)?;
         if mapping.device && !aligned {
@@ -161,7 +159,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 Ok(value) => Ok(value),
                 Err(_) => Err(self.raise(cpu, G::bus_fault(AccessKind::Read), va, AccessKind::Read, desc.access())),
             },
-            Place::Split { .. } => {
+            Place::Split => {
                 let mut value = 0;
                 for i in 0..size {
                     value |= self.load_part(cpu, va.wrapping_add(i.into()), 1, byte(desc))? << (8 * i);
@@ -189,7 +187,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 Ok(()) => Ok(()),
                 Err(_) => Err(self.raise(cpu, G::bus_fault(AccessKind::Write), va, AccessKind::Write, desc.access())),
             },
-            Place::Split { .. } => {
+            Place::Split => {
                 for i in 0..size {
                     self.store_part(cpu, va.wrapping_add(i.into()), 1, byte(desc), value >> (8 * i) & 0xff)?;
                 }
@@ -227,7 +225,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
         self.locate(cpu, va, desc.size(), AccessKind::Read, desc)?;
         let place = self.locate(cpu, va, desc.size(), AccessKind::Write, desc)?;
-        if matches!(place, Place::Split { .. }) || (matches!(place, Place::Device(_)) && desc.size() == 16) {
+        if matches!(place, Place::Split) || (matches!(place, Place::Device(_)) && desc.size() == 16) {
             return Err(self.raise(cpu, G::alignment_fault(AccessKind::Write), va, AccessKind::Write, desc.access()));
         }
         Ok(place)
