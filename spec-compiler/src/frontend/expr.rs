@@ -713,23 +713,24 @@ impl Lowerer<'_> {
 
     /// Can it be evaluated whatever the operands? Then it need not be guarded.
     fn is_total(&self, r: &Region) -> bool {
+        let constant = |v: &ValueId| match self.ty(*v) {
+            Ty::Int => self.const_int(*v).is_some(),
+            Ty::Bits(w) => matches!(w, Width::Const(_)),
+            _ => true,
+        };
         !self.has_effects(r)
             && r.stmts.iter().all(|s| match s {
-                Stmt::Eval(v) => !matches!(
-                    self.body[*v].op,
-                    Op::IntDiv
-                        | Op::IntRem
-                        | Op::IntShl
-                        | Op::IntShr
-                        | Op::IntLog2
-                        | Op::Assert
-                        | Op::AsWidth
-                        | Op::Extract
-                        | Op::Zext
-                        | Op::Sext
-                        | Op::Replicate
-                        | Op::StateGet(_)
-                ),
+                Stmt::Eval(v) => {
+                    let d = &self.body[*v];
+                    match d.op {
+                        Op::IntDiv | Op::IntRem | Op::IntShl | Op::IntShr | Op::IntLog2 | Op::Assert | Op::AsWidth => false,
+                        // With constant widths and positions these were checked.
+                        Op::Extract | Op::Zext | Op::Sext | Op::Replicate | Op::StateGet(_) => {
+                            constant(v) && d.args.iter().all(constant)
+                        }
+                        _ => true,
+                    }
+                }
                 Stmt::If { .. } | Stmt::For { .. } => false,
             })
     }
@@ -800,7 +801,7 @@ impl Lowerer<'_> {
         let fixed = self.time(c) == Time::Fixed;
         let limit = self.body.values.len() as u32;
         let start = self.assume.len();
-        let mut arm = |l: &mut Self, holds: bool, f: &mut dyn FnMut(&mut Self) -> Res<Val>| {
+        let arm = |l: &mut Self, holds: bool, f: &mut dyn FnMut(&mut Self) -> Res<Val>| {
             l.push_region(Region::default());
             if fixed {
                 l.assume_condition(c, holds);
