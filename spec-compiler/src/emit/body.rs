@@ -433,7 +433,7 @@ impl<'a> BodyEmitter<'a> {
             Op::SysregWrite => {
                 let number = self.sysreg_number(id);
                 let value = self.dynamic(self.arg(id, 5));
-                self.text.line(format!("sysreg_write(b, {number}, {value}, pc, context)?;"));
+                self.text.line(format!("sysreg_access::sysreg_write(b, {number}, {value}, pc, context)?;"));
                 return;
             }
             Op::Call(helper) => {
@@ -469,7 +469,7 @@ impl<'a> BodyEmitter<'a> {
 
     fn sysreg_number(&self, id: ValueId) -> String {
         let parts: Vec<String> = (0..5).map(|i| strip(&self.expr(self.arg(id, i)))).collect();
-        format!("sysreg_number({})", parts.join(", "))
+        format!("support::sysreg_number({})", parts.join(", "))
     }
 
     fn call(&mut self, id: ValueId, helper: usize) {
@@ -478,7 +478,7 @@ impl<'a> BodyEmitter<'a> {
         let call = format!("helper::{}, &[{}])?;", super::text::upper(&decl.name), args.join(", "));
         if decl.result.is_some() && self.body[id].ty != Ty::Unit {
             let name = self.name_of(id, &decl.name);
-            self.text.line(format!("let {name} = call_value(b, {call}"));
+            self.text.line(format!("let {name} = support::call_value(b, {call}"));
             self.exprs[id.index()] = Some(name);
         } else {
             self.text.line(format!("b.call({call}"));
@@ -665,7 +665,7 @@ impl<'a> BodyEmitter<'a> {
                     _ => "ror_int",
                 };
                 let x = self.dynamic(args[0]);
-                format!("{name}(b, {w}, {x}, {})", strip(&self.expr(args[1])))
+                format!("support::{name}(b, {w}, {x}, {})", strip(&self.expr(args[1])))
             }
             Op::Zext | Op::Sext => {
                 let name = if data.op == Op::Zext { "zext" } else { "sext" };
@@ -674,7 +674,7 @@ impl<'a> BodyEmitter<'a> {
                 match (times_const(body[args[0]].ty), times_const(data.ty)) {
                     (Some(a), Some(b)) if a == b => x,
                     (Some(_), Some(_)) => format!("b.{name}({from}, {w}, {x})"),
-                    _ => format!("{name}(b, {from}, {w}, {x})"),
+                    _ => format!("support::{name}(b, {from}, {w}, {x})"),
                 }
             }
             Op::Extract => {
@@ -684,12 +684,12 @@ impl<'a> BodyEmitter<'a> {
                 match (times_const(body[args[0]].ty), times_const(data.ty), lo.parse::<u32>()) {
                     (Some(a), Some(b), Ok(0)) if a == b => x,
                     (Some(_), Some(_), Ok(_)) => format!("b.extract({from}, {x}, {lo}, {w})"),
-                    _ => format!("extract(b, {from}, {x}, {lo}, {w})"),
+                    _ => format!("support::extract(b, {from}, {x}, {lo}, {w})"),
                 }
             }
             Op::Insert => {
                 let (x, piece) = (self.dynamic(args[0]), self.dynamic(args[2]));
-                format!("insert(b, {w}, {x}, {}, {}, {piece})", strip(&self.expr(args[1])), arg_w(self, 2))
+                format!("support::insert(b, {w}, {x}, {}, {}, {piece})", strip(&self.expr(args[1])), arg_w(self, 2))
             }
             Op::Concat => {
                 let (hi, lo) = (self.dynamic(args[0]), self.dynamic(args[1]));
@@ -697,7 +697,7 @@ impl<'a> BodyEmitter<'a> {
             }
             Op::Replicate => {
                 let x = self.dynamic(args[0]);
-                format!("replicate(b, {}, {x}, {})", arg_w(self, 0), strip(&self.expr(args[1])))
+                format!("support::replicate(b, {}, {x}, {})", arg_w(self, 0), strip(&self.expr(args[1])))
             }
             Op::Select => {
                 let (x, y) = (self.dynamic(args[1]), self.dynamic(args[2]));
@@ -752,7 +752,7 @@ impl<'a> BodyEmitter<'a> {
             }
             Op::Ext => {
                 let (x, y) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                format!("ext(b, {x}, {y}, {})", strip(&self.expr(args[2])))
+                format!("support::ext(b, {x}, {y}, {})", strip(&self.expr(args[2])))
             }
             Op::FpUn(op) => {
                 let x = self.dynamic(args[2]);
@@ -810,7 +810,7 @@ impl<'a> BodyEmitter<'a> {
                 let (addr, e, n) = (self.dynamic(args[1]), self.dynamic(args[2]), self.dynamic(args[3]));
                 format!("b.cas({}, {addr}, {e}, {n}, {})?", self.arg_u32(id, 0), access(&self.expr(args[4])))
             }
-            Op::SysregRead => format!("sysreg_read(b, {}, pc, context)?", self.sysreg_number(id)),
+            Op::SysregRead => format!("sysreg_access::sysreg_read(b, {}, pc, context)?", self.sysreg_number(id)),
             other => format!("compile_error!(\"{other:?} on dynamic values\")"),
         }
     }
@@ -925,16 +925,16 @@ fn access(text: &str) -> String {
 
 fn rounding(text: &str) -> String {
     const NAMES: [&str; 7] = ["Nearest", "Up", "Down", "Zero", "NearestAway", "Odd", "Dynamic"];
-    named(text, "Rounding", &NAMES, "rounding")
+    named(text, "Rounding", &NAMES, "support::rounding")
 }
 
 fn atomic_op(text: &str) -> String {
     const NAMES: [&str; 9] = ["Swap", "Add", "Clear", "Xor", "Or", "SMax", "SMin", "UMax", "UMin"];
-    named(text, "AtomicOp", &NAMES, "atomic_op")
+    named(text, "AtomicOp", &NAMES, "support::atomic_op")
 }
 
 fn branch_kind(text: &str) -> String {
-    named(text, "BranchKind", &["Jump", "Call", "Return"], "branch_kind")
+    named(text, "BranchKind", &["Jump", "Call", "Return"], "support::branch_kind")
 }
 
 fn named(text: &str, ty: &str, names: &[&str], convert: &str) -> String {

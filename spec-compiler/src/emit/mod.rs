@@ -23,8 +23,7 @@ use text::{Text, camel, snake};
 const ALLOW: &str = "#[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction)]";
 
 const IMPORTS: &str = "\
-use super::super::{ctx, fixed, helper, slots, support::*};
-use super::*;
+use super::{ctx, fixed, helper, slots, support, sysreg_access};
 use x86_backend::emit::{
     Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperId, Rounding,
     Slot, Stop, UnOp, VBinOp, VShiftOp, VUnOp,
@@ -124,7 +123,7 @@ fn exec(model: &Model, t: &mut Text, locate: Locate<'_>) {
     t.line("");
     t.line(ALLOW);
     t.open("mod exec {");
-    t.lines(&IMPORTS.replace("super::super::", "super::").replace("use super::*;\n", "use super::sysreg_access::{sysreg_read, sysreg_write};\n"));
+    t.lines(IMPORTS);
     t.line("");
     t.open("pub fn no_instruction<B: Emit>(b: &mut B) -> Result<(), Stop> {");
     if model.helpers.iter().any(|h| h.name == "raise_undefined") {

@@ -22,7 +22,7 @@ pub fn emit(model: &Model, t: &mut Text) {
     t.line("/// What an access to a system register emits.");
     t.line(ALLOW);
     t.open("mod sysreg_access {");
-    t.lines(&IMPORTS.replace("super::super::", "super::").replace("use super::*;\n", ""));
+    t.lines(IMPORTS);
     support(model, t);
     for write in [false, true] {
         dispatch(model, write, t);
