@@ -219,6 +219,12 @@ pub fn build(session: &mut Session, isa: Option<(String, u32, Span)>, items: Vec
     super::check::unused(session, &prog, &insns, &sysregs);
     model.names = prog.names;
     model.state = prog.state;
+    // The storage that a register declared begins with the register's reset value.
+    for r in &model.sysregs {
+        if let Some(element) = model.state.iter_mut().find(|e| e.sysreg && r.storage.as_ref() == Some(&e.name)) {
+            element.reset = r.reset.into();
+        }
+    }
     model.helpers = prog.helpers;
     super::check::context_writes(session, &model);
     if session.has_errors() { None } else { Some(model) }
