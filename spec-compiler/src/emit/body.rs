@@ -252,7 +252,7 @@ impl<'a> BodyEmitter<'a> {
         let flat = |r: &Region| !r.diverges && r.stmts.iter().all(|s| matches!(s, Stmt::Eval(_)));
         if flat(then) && flat(otherwise) {
             let saved_text = std::mem::take(&mut self.text);
-            let saved = (self.next_region, self.exprs.clone(), self.declared.clone());
+            let saved = (self.next_region, self.exprs.clone(), self.declared.clone(), self.names.clone());
             let mut sides = Vec::new();
             for arm in [then, otherwise] {
                 self.scoped(|e| {
@@ -271,7 +271,7 @@ impl<'a> BodyEmitter<'a> {
                 }
                 return;
             }
-            (self.next_region, self.exprs, self.declared) = saved;
+            (self.next_region, self.exprs, self.declared, self.names) = saved;
         }
 
         self.text.open(format!("{binding}if {cond} {{"));
@@ -293,7 +293,22 @@ impl<'a> BodyEmitter<'a> {
             self.end_if_diverges(region);
         } else if !results.is_empty() {
             let values = self.arm_results(region, results);
-            self.text.line(tuple(&values));
+            self.value_line(&tuple(&values));
+        }
+    }
+
+    /// The value of a block; a `let` just before that only names it is dropped.
+    fn value_line(&mut self, value: &str) {
+        let out = &mut self.text.out;
+        let last = out.trim_end().rfind('\n').map_or(0, |i| i + 1);
+        let prefix = format!("let {value} = ");
+        let expression = out[last..].trim().strip_prefix(&prefix).and_then(|t| t.strip_suffix(';')).map(str::to_owned);
+        match expression {
+            Some(expression) if is_word(value) => {
+                out.truncate(last);
+                self.text.line(expression);
+            }
+            _ => self.text.line(value),
         }
     }
 
@@ -542,9 +557,11 @@ impl<'a> BodyEmitter<'a> {
             Op::IntLe => infix_int("<="),
             Op::ToInt => format!("({} as i64)", typed_bits(&a(0))),
             Op::ToIntSigned => format!("(fixed::signed({}, {}) as i64)", arg_w(0), s(0)),
+            Op::IntToBits if a(0) == "0" => "0".to_owned(),
             Op::IntToBits => format!("({} as u128 & {})", typed_int(&a(0)), mask(&w)),
             Op::BitToBool => format!("({} != 0)", typed_bits(&a(0))),
             Op::BoolToBit => format!("u128::from({})", s(0)),
+            Op::BoolNot if a(0).matches(" == ").count() == 1 && !a(0).contains(['&', '|', '{']) => a(0).replace(" == ", " != "),
             Op::BoolNot => format!("!{}", a(0)),
             Op::BoolAnd => format!("({} && {})", a(0), a(1)),
             Op::BoolOr => format!("({} || {})", a(0), a(1)),
@@ -885,7 +902,12 @@ fn typed_bits(text: &str) -> String {
 }
 
 fn as_cast(text: &str, ty: &str) -> String {
-    if is_literal(text) { text.to_owned() } else { format!("{text} as {ty}") }
+    if is_literal(text) {
+        return text.to_owned();
+    }
+    // Through `i64` and on: once is enough for what fits both.
+    let direct = text.strip_prefix('(').and_then(|t| t.strip_suffix(" as i64)")).filter(|t| is_word(t));
+    format!("{} as {ty}", direct.unwrap_or(text))
 }
 
 fn as_u32(text: &str) -> String {

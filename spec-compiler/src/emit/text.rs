@@ -118,7 +118,7 @@ pub fn upper(name: &str) -> String {
 }
 
 /// Names given out so far in one scope.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     taken: HashSet<String>,
 }

@@ -152,3 +152,6 @@ pub fn operations(model: &Model) -> usize {
         .sum::<usize>();
     model.insns.iter().map(|i| count(&i.exec.root)).sum::<usize>() + sysregs
 }
+
+#[cfg(test)]
+mod tests;
