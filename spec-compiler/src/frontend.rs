@@ -1,19 +1,27 @@
 //! The front end: text of a description to checked [`Model`].
 //!
-//! [`lexer`] -> [`parser`] -> tables of names ([`program`], [`items`]) -> types, widths, binding times and [`crate::ssa`] bodies in
-//! one walk ([`lower`], [`expr`], [`stmt`], [`call`], [`vector`]), then the checks that need no types ([`check`]).
+//! [`lexer`] -> [`parser`], [`grammar`], [`template`] -> tables of names ([`program`], [`items`]) -> types, widths, binding times
+//! and [`crate::ssa`] bodies in one walk ([`lower`] and the modules beside it, by construct), which [`insn`] and [`sysreg`] start
+//! -> the checks that need no types ([`check`]).
 
 pub mod ast;
+pub mod branch;
 pub mod call;
 pub mod check;
+pub mod convert;
 pub mod expr;
+pub mod fold;
+pub mod grammar;
+pub mod insn;
 pub mod items;
 pub mod lexer;
 pub mod lower;
+pub mod matching;
 pub mod parser;
 pub mod poly;
 pub mod program;
 pub mod stmt;
+pub mod sysreg;
 pub mod template;
 pub mod uses;
 pub mod vector;
@@ -110,11 +118,11 @@ fn load_from(
         items.extend(parsed.items);
         waiting.extend(parsed.includes.into_iter().rev());
     }
-    let syntax = session.has_errors();
-    let mut model = items::build(session, isa, items)?;
-    if syntax {
+    // What a syntax error hides would be reported as missing.
+    if session.has_errors() {
         return None;
     }
+    let mut model = items::build(session, isa, items)?;
     model.source_lines = source_lines;
     Some(model)
 }

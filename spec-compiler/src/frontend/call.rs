@@ -97,7 +97,8 @@ impl Lowerer<'_> {
                 pending.push((i, v, a.span));
                 continue;
             }
-            let t = if self.depends(p, params, &scope) { None } else { Some(self.param_ty(name, p, &mut scope, span)?) };
+            let t =
+                if self.depends(p, params, &scope) { None } else { Some(self.param_ty(name, p, &mut scope, span)?) };
             let v = match &t {
                 Some(t) => self.expr_as(a, t)?,
                 None => self.expr(a, None)?,
@@ -203,7 +204,8 @@ impl Lowerer<'_> {
             "sint" | "uint" => {
                 let (x, _) = self.bits_expr(&a[0])?;
                 if self.time(x) == Time::Dynamic {
-                    return self.fail(a[0].span, "this is known only when the instruction runs, but must be fixed here");
+                    return self
+                        .fail(a[0].span, "this is known only when the instruction runs, but must be fixed here");
                 }
                 match (name, self.const_bits(x)) {
                     ("uint", _) => self.to_int(x, span),
@@ -240,7 +242,9 @@ impl Lowerer<'_> {
                 let y = self.expr(&a[1], None)?;
                 let y = self.leaf(y, a[1].span)?;
                 match self.ty(y) {
-                    Ty::Bits(v) if self.same_width(v, w) => self.emit(Op::Bin(BinOp::Ror), vec![x, y], Ty::Bits(w), span),
+                    Ty::Bits(v) if self.same_width(v, w) => {
+                        self.emit(Op::Bin(BinOp::Ror), vec![x, y], Ty::Bits(w), span)
+                    }
                     _ => {
                         let y = self.coerce(Val::Leaf(y), &T::Leaf(Ty::Int), a[1].span)?;
                         let y = self.leaf(y, a[1].span)?;
@@ -436,9 +440,9 @@ impl Lowerer<'_> {
                 Ok(T::Leaf(if p == Ty::Int { q } else { p }))
             }
             (Val::Leaf(a), Val::Big(_)) | (Val::Big(_), Val::Leaf(a)) => Ok(T::Leaf(self.ty(*a))),
-            (Val::Tuple(xs), Val::Tuple(ys)) if xs.len() == ys.len() => Ok(T::Tuple(
-                xs.iter().zip(ys).map(|(x, y)| self.select_ty(c, x, y, span)).collect::<Res<_>>()?,
-            )),
+            (Val::Tuple(xs), Val::Tuple(ys)) if xs.len() == ys.len() => {
+                Ok(T::Tuple(xs.iter().zip(ys).map(|(x, y)| self.select_ty(c, x, y, span)).collect::<Res<_>>()?))
+            }
             _ => self.fail(span, "`select` chooses between values of one type"),
         }
     }

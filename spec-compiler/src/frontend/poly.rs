@@ -119,7 +119,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn eval(p: &Poly, atoms: &[i64]) -> i64 {
-        p.terms().map(|(m, c)| m.iter().fold(c, |acc, a| acc.wrapping_mul(atoms[*a as usize]))).fold(0, i64::wrapping_add)
+        p.terms()
+            .map(|(m, c)| m.iter().fold(c, |acc, a| acc.wrapping_mul(atoms[*a as usize])))
+            .fold(0, i64::wrapping_add)
     }
 
     fn poly() -> impl Strategy<Value = Poly> {
