@@ -1,5 +1,7 @@
 //! The engine as hosted mode instantiates it: the one place of the launcher that names a guest architecture.
 
+use armv8_guest::Armv8;
+use dbt_kernel::machine::Machine;
 use dbt_kernel::platform::Platform;
 use dbt_kernel::shared::Control;
 
@@ -7,6 +9,17 @@ use dbt_kernel::shared::Control;
 ///
 /// # Errors
 /// The engine can't work with the control block.
-pub fn with_machine<P: Platform>(_control: &Control, _platform: &P, _stopped: impl FnOnce(u32)) -> Result<(), String> {
-    Err("this build has no engine for hosted mode".to_owned())
+///
+/// # Safety
+/// As for [`Machine::new`].
+pub unsafe fn with_machine<P: Platform>(
+    control: &Control,
+    platform: &P,
+    stopped: impl FnOnce(u32),
+) -> Result<(), String> {
+    // SAFETY: the caller's promise.
+    let machine = unsafe { Machine::<Armv8, P>::new(control, platform) };
+    let mut machine = machine.map_err(|error| error.to_string())?;
+    stopped(machine.run());
+    Ok(())
 }

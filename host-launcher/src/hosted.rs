@@ -76,12 +76,15 @@ fn run(link: &Arc<Link>, released: &Receiver<()>) {
     let control: &Control = &link.control;
     // A panic of the engine is an engine bug: reported, not propagated.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        crate::engine::with_machine(control, &platform, |stopped| {
+        let ended = |stopped| {
             control.stopped.store(stopped, Ordering::SeqCst);
             link.end(None);
             // Until nobody can touch the vCPU's events word any more.
             let _ = released.recv();
-        })
+        };
+        // SAFETY: RAM and code cache are mappings that this thread keeps until the machine is gone; the launcher writes RAM
+        // only while no engine runs, and never the code cache.
+        unsafe { crate::engine::with_machine(control, &platform, ended) }
     }));
     match result {
         Ok(Ok(())) => {}

@@ -11,8 +11,10 @@ mod features;
 mod memory;
 mod nucleus;
 
+use armv8_guest::Armv8;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use dbt_kernel::machine::Machine;
 use dbt_kernel::platform::Platform;
 use dbt_kernel::shared::{self, Control, doorbell, layout, stopped};
 
@@ -124,7 +126,14 @@ extern "sysv64" fn fault(context: &mut nucleus::Context) {
 }
 
 /// Runs the guest to its end.
-fn run(_control: &'static Control) -> ! {
-    log!("this build has no engine");
-    stop(stopped::ENGINE_BUG)
+fn run(control: &'static Control) -> ! {
+    let platform = Vm;
+    // SAFETY: the launcher has mapped RAM and code cache where the control block says, for the engine alone.
+    match unsafe { Machine::<Armv8, Vm>::new(control, &platform) } {
+        Ok(mut machine) => stop(machine.run()),
+        Err(error) => {
+            log!("{error}");
+            stop(stopped::ENGINE_BUG)
+        }
+    }
 }
