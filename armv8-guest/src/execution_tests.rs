@@ -21,7 +21,7 @@ impl GuestMemory {
 
     fn aligned(cpu: &mut Cpu, n: Width, addr: u64, kind: AccessKind, acc: Access) -> Result<(), Stop> {
         let strict = acc.contains(Access::ALIGNED) || Armv8::strict_alignment(cpu.state.context());
-        if strict && addr % u64::from(n / 8) != 0 {
+        if strict && !addr.is_multiple_of(u64::from(n / 8)) {
             Armv8::raise(cpu, Armv8::alignment_fault(kind), addr, kind, acc);
             return Err(Stop);
         }
