@@ -351,8 +351,8 @@ impl Asm {
             Rm::Mem(m) => (if m.index == NO_INDEX { 0 } else { m.index >> 3 }, m.base.0),
         };
         let rex = u8::from(w) << 3 | (reg >> 3) << 2 | x << 1 | base >> 3;
-        let force = (op.0 & 1 << 24 != 0 && (4..8).contains(&reg))
-            || (op.0 & 1 << 25 != 0 && matches!(rm, Rm::Reg(4..=7)));
+        let force =
+            (op.0 & 1 << 24 != 0 && (4..8).contains(&reg)) || (op.0 & 1 << 25 != 0 && matches!(rm, Rm::Reg(4..=7)));
         if rex != 0 || force {
             b.put(0x40 | rex);
         }

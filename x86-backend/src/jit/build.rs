@@ -113,7 +113,9 @@ impl Build {
             },
             Code::Cmp | Code::Test | Code::Cond => 1,
             Code::Clz | Code::Ctz | Code::Popcnt => 7,
-            Code::Get | Code::Load if w != 0 => (if op.code == Code::Get { u64::from(op.aux) } else { op.imm } * 8).min(255) as u8,
+            Code::Get | Code::Load if w != 0 => {
+                (if op.code == Code::Get { u64::from(op.aux) } else { op.imm } * 8).min(255) as u8
+            }
             Code::Select if w != 0 && w != 128 => sig(op.b).max(sig(op.c)).min(w),
             Code::Phi if w != 0 && w != 128 => sig(op.a).max(sig(op.b)).min(w),
             Code::FlagsBits => 16,

@@ -108,7 +108,11 @@ impl Gen {
             self.place.homes.push(h);
             let loc = self.loc(v);
             if loc.gpr().is_none() && loc.xmm().is_none() && loc.frame().is_none() && !loc.lazy {
-                if self.op(v).is_vector() { self.use_xmm(v); } else { self.use_gpr(v); }
+                if self.op(v).is_vector() {
+                    self.use_xmm(v);
+                } else {
+                    self.use_gpr(v);
+                }
             }
             self.place.homes.retain(|x| !(x.val == h.val && x.offset == h.offset));
             self.loc_mut(v).home = self.place.homes.iter().any(|x| x.val == h.val);
@@ -174,9 +178,7 @@ impl Gen {
     }
 
     fn flush_overlap(&mut self, lo: u32, size: u32) {
-        while let Some(i) =
-            self.place.pending.iter().position(|p| p.offset < lo + size && lo < p.offset + p.size)
-        {
+        while let Some(i) = self.place.pending.iter().position(|p| p.offset < lo + size && lo < p.offset + p.size) {
             self.flush_one(i);
             self.unpin();
         }
@@ -313,7 +315,11 @@ impl Gen {
             let loc = self.loc(v);
             if loc.frame().is_none() && loc.gpr().is_none() && loc.xmm().is_none() && !loc.lazy {
                 self.place.homes.push(h);
-                if self.op(v).is_vector() { self.use_xmm(v); } else { self.use_gpr(v); }
+                if self.op(v).is_vector() {
+                    self.use_xmm(v);
+                } else {
+                    self.use_gpr(v);
+                }
                 self.place.homes.retain(|x| x.val != h.val);
             }
             self.loc_mut(v).home = false;
@@ -440,9 +446,14 @@ impl Gen {
         while let Some(h) = self.place.homes.pop() {
             let v = Val(h.val);
             let loc = self.loc(v);
-            if loc == Loc::NOWHERE || (loc.frame().is_none() && loc.gpr().is_none() && loc.xmm().is_none() && !loc.lazy) {
+            if loc == Loc::NOWHERE || (loc.frame().is_none() && loc.gpr().is_none() && loc.xmm().is_none() && !loc.lazy)
+            {
                 self.place.homes.push(h);
-                if self.op(v).is_vector() { self.use_xmm(v); } else { self.use_gpr(v); }
+                if self.op(v).is_vector() {
+                    self.use_xmm(v);
+                } else {
+                    self.use_gpr(v);
+                }
                 self.place.homes.retain(|x| x.val != h.val);
                 self.loc_mut(v).home = false;
                 self.to_frame(v);

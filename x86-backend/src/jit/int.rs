@@ -12,6 +12,9 @@ impl Gen {
 
     /// Lowers an integer operation; false when it is none.
     pub fn lower_int(&mut self, v: Val, op: Op) -> bool {
+        if op.is_vector() {
+            return false;
+        }
         let w = u32::from(op.w);
         let q = w == 64;
         let (a, b) = (op.va(), op.vb());
@@ -62,7 +65,7 @@ impl Gen {
                 let d = self.def_gpr(v);
                 self.asm.movsx(from, q, d, rm);
             }
-            Code::Select if !op.is_vector() => self.lower_select(v, op),
+            Code::Select => self.lower_select(v, op),
             _ => return false,
         }
         true
@@ -72,7 +75,11 @@ impl Gen {
     fn better_first(&self, a: Val, b: Val) -> (Val, Val) {
         let takes = |v: Val| self.dies(v) && self.loc(v).gpr().is_some();
         let in_memory = |v: Val| self.loc(v).gpr().is_none();
-        if (takes(b) && !takes(a)) || (!takes(a) && in_memory(a) && !in_memory(b) && self.dies(a)) { (b, a) } else { (a, b) }
+        if (takes(b) && !takes(a)) || (!takes(a) && in_memory(a) && !in_memory(b) && self.dies(a)) {
+            (b, a)
+        } else {
+            (a, b)
+        }
     }
 
     fn commutative(&mut self, alu: Alu, v: Val, op: Op, q: bool) {

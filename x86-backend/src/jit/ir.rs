@@ -399,7 +399,9 @@ impl fmt::Display for Ir {
                 Code::Const | Code::Goto | Code::CondExit | Code::Eval => write!(f, " {:#x}", op.imm)?,
                 Code::Const128 => write!(f, " {:#x}", self.pool[op.imm as usize])?,
                 Code::Get | Code::Put => write!(f, " [{:#x};{}]", op.imm, op.aux)?,
-                Code::Load | Code::Store | Code::Atomic | Code::Cas => write!(f, " size {} acc {}", op.imm & 255, op.aux)?,
+                Code::Load | Code::Store | Code::Atomic | Code::Cas => {
+                    write!(f, " size {} acc {}", op.imm & 255, op.aux)?
+                }
                 Code::Call => {
                     write!(f, " #{}", op.aux)?;
                     for v in &self.args[op.a as usize..(op.a + op.b) as usize] {

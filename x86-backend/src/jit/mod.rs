@@ -180,10 +180,10 @@ impl Jit {
         let base = self.generator.asm.addr(0);
         let Some(at) = entry.checked_sub(base) else { return };
         let at = at as usize;
-        let stub = self.generator.asm.read32(at + HEAD_STUB) as i32 as i64 + (at + HEAD_STUB + 4) as i64;
+        let field = at + self.generator.head_field();
+        let stub = i64::from(self.generator.asm.read32(field) as i32) + field as i64 + 4;
         let end = self.generator.asm.pos();
         if (0..end as i64).contains(&stub) {
-            // The retired stub follows the events stub's head: see `emit_head_stub`.
             self.generator.asm.retire_head(at, stub as usize + RETIRE_OFFSET);
         }
     }
@@ -212,9 +212,7 @@ impl Jit {
     }
 }
 
-/// Offset of the rel32 field in a block's head that leads to its events stub.
-const HEAD_STUB: usize = 9;
-/// Size of a jump.
+/// Size of the jump in front of the code that a retired block's head leads to.
 const RETIRE_OFFSET: usize = 5;
 
 impl Builder<'_> {
@@ -291,12 +289,13 @@ impl Gen {
     fn compile(&mut self, insns: u32, count: bool) -> Result<CompiledBlock, CodeFull> {
         self.live_pass();
         self.start_places();
+        let before = self.asm.pos();
         self.asm.align(16);
         let start = self.asm.pos();
         let events = self.rt(offset_of!(Runtime, events));
         self.asm.alu_i_mem32(Alu::Cmp, events, 0);
         let head = self.asm.jcc(Cc::NE);
-        debug_assert!(self.asm.full() || head.0 as usize == start + HEAD_STUB);
+        debug_assert!(self.asm.full() || head.0 as usize == start + self.head_field());
         if count {
             let (blocks, retired) = (offset_of!(Runtime, blocks_run), offset_of!(Runtime, insns_run));
             let (blocks, retired) = (self.rt(blocks), self.rt(retired));
@@ -325,12 +324,19 @@ impl Gen {
         self.asm.jmp_to(thunks.events);
         self.emit_constants();
         if self.asm.full() || self.failed {
-            debug_assert!(!self.failed, "register allocation failed");
-            self.asm.set_pos(start);
+            debug_assert!(!self.failed, "register allocation failed\n{}", self.ir);
+            self.asm.set_pos(before);
             return Err(CodeFull);
         }
         let code_len = (self.asm.pos() - start) as u32;
         Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns })
+    }
+
+    /// Offset of the rel32 field in a block's head that leads to its events stub.
+    fn head_field(&self) -> usize {
+        // A comparison with a displacement of one byte or four, then the opcode of the jump.
+        let disp = self.rt(offset_of!(Runtime, events)).disp;
+        if i8::try_from(disp).is_ok() { 6 } else { 9 }
     }
 
     fn emit_chain_stubs(&mut self) {
@@ -382,7 +388,9 @@ impl Gen {
             Code::Insn => self.pc = op.imm,
             Code::Get => self.lower_get(v, op),
             Code::Put => self.lower_put(op),
-            Code::Cmp | Code::Test | Code::Cond | Code::AddFlags | Code::SubFlags | Code::LogicFlags => self.make_lazy(v),
+            Code::Cmp | Code::Test | Code::Cond | Code::AddFlags | Code::SubFlags | Code::LogicFlags => {
+                self.make_lazy(v)
+            }
             Code::AdcFlags => {
                 self.lower_adc_flags(v, op);
                 self.end_op(v);
@@ -423,3 +431,6 @@ impl Gen {
         i + 1
     }
 }
+
+#[cfg(test)]
+mod tests;

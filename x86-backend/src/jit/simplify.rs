@@ -378,7 +378,7 @@ impl Build {
     }
 
     pub fn sext(&mut self, from: Width, to: Width, a: Val) -> Val {
-        if from >= to || self.sig(a) < from {
+        if from >= to {
             return a;
         }
         if to == 128 {
@@ -386,6 +386,9 @@ impl Build {
             let k = self.int(64, 63);
             let hi = self.shift(BinOp::Sar, 64, lo, k);
             return self.pair(lo, hi);
+        }
+        if self.sig(a) < from {
+            return a;
         }
         if let Some(x) = self.konst(a) {
             let r = eval::sext(from, to, u128::from(x)) as u64;
@@ -479,6 +482,7 @@ impl Build {
 
     /// Whether a value is (not) zero.
     fn test(&mut self, cc: Cc, w: u32, a: Val) -> Val {
+        let a = self.operand(w, a);
         let op = self.op(a);
         if op.code == Code::And && op.w != 128 {
             let w = u32::from(op.w);

@@ -159,9 +159,8 @@ impl Build {
         let new = Op { w: container(width) as u8, ..Op::new(Code::Eval, 0) };
         let new = new.aux(n as u16).abc(args[0], args[1], args[2]).imm(word);
         let pure = word & 255 < FIRST_FP;
-        let folded = pure
-            && width != FLAGS
-            && args[..n].iter().all(|v| self.konst(*v).is_some() || self.konst128(*v).is_some());
+        let folded =
+            pure && width != FLAGS && args[..n].iter().all(|v| self.konst(*v).is_some() || self.konst128(*v).is_some());
         if folded {
             let mut vals = [0; 3];
             for (val, v) in vals.iter_mut().zip(&args[..n]) {

@@ -269,9 +269,8 @@ impl Gen {
     }
 
     fn lower_shuffle(&mut self, v: Val, a: Val, b: Val, idx: [u8; 16]) {
-        let mask = |base: u8| {
-            u128::from_le_bytes(idx.map(|i| if (base..base + 16).contains(&i) { i - base } else { 0x80 }))
-        };
+        let mask =
+            |base: u8| u128::from_le_bytes(idx.map(|i| if (base..base + 16).contains(&i) { i - base } else { 0x80 }));
         let (from_a, from_b) = (mask(0), mask(16));
         let none = u128::from_le_bytes([0x80; 16]);
         // PALIGNR: consecutive bytes of b:a.

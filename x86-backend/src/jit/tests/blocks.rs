@@ -1,0 +1,202 @@
+//! Exits, chaining, retirement and the quality of the code for typical guest instructions.
+
+use super::listing::body;
+use super::machine::{Compiler, Machine, START, State, host_features, slot};
+use crate::emit::{Access, BinOp, BranchKind, CmpOp, Cond, Emit, Stop, UnOp};
+use crate::jit::{BlockContext, Builder};
+use crate::runtime::{JUMP_ENTRIES, JumpEntry, exit};
+
+fn zero() -> State {
+    State { x: [0; 8], v: [0; 4], w: [0; 4], h: [0; 4], b: [0; 8], nzcv: 0, pc: 0 }
+}
+
+fn add_one(b: &mut Builder<'_>, i: usize) {
+    let (v, one) = (b.get(slot(0, i)), b.konst(64, 1));
+    let v = b.bin(BinOp::Add, 64, v, one);
+    b.put(slot(0, i), v);
+}
+
+fn block_at(pc: u64) -> BlockContext {
+    BlockContext { pc, ..Compiler::context() }
+}
+
+#[test]
+fn chaining_and_retiring() {
+    let mut c = Compiler::new(host_features(), true);
+    let mut m = Machine::new(&zero(), true);
+    let first = c.compile_at(block_at(START), START + 4, |b| {
+        b.begin_insn(START);
+        add_one(b, 0);
+        Ok(())
+    });
+    let second = c.compile_at(block_at(START + 4), START + 0x2000, |b| {
+        b.begin_insn(START + 4);
+        add_one(b, 1);
+        Ok(())
+    });
+    let vcpu = m.ptr();
+    c.jit.enter(vcpu, first.entry);
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::CHAIN, START + 4));
+    c.jit.patch(m.cpu.rt.exit_site, second.entry);
+    c.jit.enter(vcpu, first.entry);
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::LOOKUP, START + 0x2000));
+    assert_eq!(m.cpu.state.x[..2], [2, 1]);
+    // The jump cache leads on.
+    let pc = START + 0x2000;
+    let key = m.cpu.rt.jump_key;
+    m.cpu.rt.jump[(pc >> 2) as usize & (JUMP_ENTRIES - 1)] = JumpEntry { tag: pc ^ key, code: second.entry };
+    m.cpu.rt.jump[(pc >> 2) as usize & (JUMP_ENTRIES - 1)].code = first.entry;
+    c.jit.retire(second.entry);
+    c.jit.enter(vcpu, first.entry);
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::LOOKUP, START + 4));
+    assert_eq!(m.cpu.state.pc, START + 4);
+    assert_eq!(m.cpu.state.x[..2], [3, 1]);
+    assert_eq!((m.cpu.rt.blocks_run, m.cpu.rt.insns_run), (4, 4));
+    m.cpu.rt.events.store(1, std::sync::atomic::Ordering::Relaxed);
+    c.jit.enter(vcpu, first.entry);
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::EVENTS, START));
+}
+
+#[test]
+fn indirect_branches_use_the_jump_cache() {
+    let mut c = Compiler::new(host_features(), false);
+    let mut m = Machine::new(&zero(), true);
+    let indirect = c.compile(0, |b| {
+        b.begin_insn(START);
+        let t = b.get(slot(0, 2));
+        b.branch(t, BranchKind::Return)
+    });
+    let other = c.compile_at(block_at(0x5000), 0x5004, |b| {
+        b.begin_insn(0x5000);
+        add_one(b, 3);
+        Ok(())
+    });
+    m.cpu.state.x[2] = 0x5000;
+    let vcpu = m.ptr();
+    c.jit.enter(vcpu, indirect.entry);
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::LOOKUP, 0x5000));
+    let tag = 0x5000 ^ m.cpu.rt.jump_key;
+    m.cpu.rt.jump[0x5000 >> 2 & (JUMP_ENTRIES - 1)] = JumpEntry { tag, code: other.entry };
+    c.jit.enter(vcpu, indirect.entry);
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc, m.cpu.state.x[3]), (exit::CHAIN, 0x5004, 1));
+}
+
+#[test]
+fn a_full_buffer_is_reported_and_left_alone() {
+    let mut c = Compiler::new(host_features(), false);
+    let mut blocks = 0;
+    let full = loop {
+        let used = c.jit.used();
+        let mut b = c.jit.begin(Compiler::context());
+        b.begin_insn(START);
+        for i in 0..200 {
+            add_one(&mut b, i);
+            let (a, v) = (b.get(slot(0, i)), b.get(slot(0, i + 1)));
+            let _ = b.store(64, a, v, Access::empty());
+        }
+        match b.finish(START + 4) {
+            Ok(_) => blocks += 1,
+            Err(_) => break c.jit.used() == used,
+        }
+    };
+    assert!(full && blocks > 10);
+    c.jit.reset();
+    let block = c.compile(START + 4, |b| {
+        add_one(b, 0);
+        Ok(())
+    });
+    let mut m = Machine::new(&zero(), true);
+    let vcpu = m.ptr();
+    c.jit.enter(vcpu, block.entry);
+    assert_eq!(m.cpu.state.x[0], 1);
+}
+
+/// Instructions of a block's main path without the two of its head and the final jump.
+fn cost(f: impl FnOnce(&mut Builder<'_>) -> Result<(), Stop>) -> Vec<String> {
+    let mut c = Compiler::new(host_features(), false);
+    let block = c.compile(START + 4, |b| {
+        b.begin_insn(START);
+        f(b)
+    });
+    let mut lines = body(&c.jit, &block);
+    lines.drain(..2);
+    lines.pop();
+    lines
+}
+
+fn at_most(n: usize, f: impl FnOnce(&mut Builder<'_>) -> Result<(), Stop>) {
+    let lines = cost(f);
+    assert!(lines.len() <= n, "more than {n}:\n{}", lines.join("\n"));
+}
+
+#[test]
+fn quality_of_typical_code() {
+    // add x0, x1, x2
+    at_most(3, |b| {
+        let (x, y) = (b.get(slot(0, 1)), b.get(slot(0, 2)));
+        let v = b.bin(BinOp::Add, 64, x, y);
+        b.put(slot(0, 0), v);
+        Ok(())
+    });
+    // add w0, w1, #1
+    at_most(3, |b| {
+        let x = b.get(slot(0, 1));
+        let w = b.extract(64, x, 0, 32);
+        let one = b.konst(32, 1);
+        let v = b.bin(BinOp::Add, 32, w, one);
+        let v = b.zext(32, 64, v);
+        b.put(slot(0, 0), v);
+        Ok(())
+    });
+    // subs x0, x0, #1; b.ne
+    at_most(10, |b| {
+        let (x, k, c) = (b.get(slot(0, 0)), b.konst(64, !1), b.konst(1, 1));
+        let f = b.add_flags(64, x, k, c);
+        let s = b.bin(BinOp::Add, 64, x, k);
+        let cz = b.zext(1, 64, c);
+        let s = b.bin(BinOp::Add, 64, s, cz);
+        b.put(slot(0, 0), s);
+        b.put(slot(5, 0), f);
+        let f = b.get(slot(5, 0));
+        let t = b.cond(f, Cond::Ne);
+        let target = b.konst(64, u128::from(START));
+        b.branch_on(t, [], |b| b.branch(target, BranchKind::Jump).map(|()| []), |_| Ok([]))?;
+        Ok(())
+    });
+    // cbz w0
+    at_most(3, |b| {
+        let x = b.get(slot(0, 1));
+        let w = b.extract(64, x, 0, 32);
+        let zero = b.konst(32, 0);
+        let t = b.cmp(CmpOp::Eq, 32, w, zero);
+        let target = b.konst(64, u128::from(START));
+        b.branch_on(t, [], |b| b.branch(target, BranchKind::Jump).map(|()| []), |_| Ok([]))?;
+        Ok(())
+    });
+    // tbz x0, #3
+    at_most(3, |b| {
+        let x = b.get(slot(0, 1));
+        let bit = b.extract(64, x, 3, 1);
+        let t = b.un(UnOp::Not, 1, bit);
+        let target = b.konst(64, u128::from(START));
+        b.branch_on(t, [], |b| b.branch(target, BranchKind::Jump).map(|()| []), |_| Ok([]))?;
+        Ok(())
+    });
+    // ldr x0, [x1, #8]
+    at_most(11, |b| {
+        let (x, k) = (b.get(slot(0, 1)), b.konst(64, 8));
+        let a = b.bin(BinOp::Add, 64, x, k);
+        let v = b.load(64, a, Access::empty())?;
+        b.put(slot(0, 0), v);
+        Ok(())
+    });
+    // csel x0, x1, x2, eq, flags from state
+    at_most(5, |b| {
+        let f = b.get(slot(5, 0));
+        let t = b.cond(f, Cond::Eq);
+        let (p, q) = (b.get(slot(0, 1)), b.get(slot(0, 2)));
+        let v = b.select(64, t, p, q);
+        b.put(slot(0, 0), v);
+        Ok(())
+    });
+}
