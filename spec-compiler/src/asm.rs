@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use crate::decoder::{self, Node, encoding, valid};
 use crate::eval::{EvalError, Evaluator, Value, apply, field_value};
 use crate::fixed;
-use crate::model::{AsmForm, AsmPart, Insn, Model, PieceKind};
+use crate::model::{AsmForm, AsmPart, Decode, Insn, Model, PieceKind};
 use crate::passes::{self, OptLevel};
 use crate::ssa::{BinOp, Body, CmpOp, FieldId, Op, Region, Stmt, Ty, UnOp, ValueId, Width};
 
@@ -47,13 +47,7 @@ pub fn disassemble(model: &Model, tree: &Node, word: u32, pc: u64) -> Option<Str
     None
 }
 
-fn print(
-    model: &Model,
-    body: &Body,
-    parts: &[AsmPart],
-    e: &Evaluator<'_>,
-    out: &mut String,
-) -> Result<(), EvalError> {
+fn print(model: &Model, body: &Body, parts: &[AsmPart], e: &Evaluator<'_>, out: &mut String) -> Result<(), EvalError> {
     for p in parts {
         match p {
             AsmPart::Text(s) => out.push_str(s),
@@ -85,15 +79,15 @@ fn print(
 /// A description ready for assembling.
 pub struct Assembler<'a> {
     model: &'a Model,
-    /// Each instruction's forms, with their bodies simplified.
-    forms: Vec<Vec<AsmForm>>,
+    /// Each instruction's forms and decode hook, with their bodies simplified.
+    forms: Vec<(Vec<AsmForm>, Decode)>,
 }
 
 impl<'a> Assembler<'a> {
     #[must_use]
     pub fn new(model: &'a Model) -> Self {
-        let forms = model.insns.iter().map(|i| i.asm.iter().map(|f| simplified(model, f)).collect()).collect();
-        Self { model, forms }
+        let forms = |i: &Insn| i.asm.iter().map(|f| simplified(model, f)).collect();
+        Self { model, forms: model.insns.iter().map(|i| (forms(i), simplified_hook(model, &i.decode))).collect() }
     }
 
     /// The word for one instruction at `pc`.
@@ -102,17 +96,21 @@ impl<'a> Assembler<'a> {
     /// No form matches.
     pub fn assemble(&self, text: &str, pc: u64) -> Result<u32, AsmError> {
         let normal = normalise(text);
-        for (insn, forms) in self.model.insns.iter().zip(&self.forms) {
-            for form in forms {
-                let mut found = None;
-                let mut m = Matcher { model: self.model, body: &form.body };
-                let work: Vec<&AsmPart> = form.parts.iter().rev().collect();
-                m.go(&work, normal.as_bytes(), b' ', &mut Vec::new(), &mut |equations| {
-                    found = solve(insn, form, equations, pc);
-                    found.is_some()
-                });
-                if let Some(word) = found {
-                    return Ok(word);
+        // First words that are written like this, then ones for which another way is preferred.
+        for preferred in [true, false] {
+            for (insn, (forms, hook)) in self.model.insns.iter().zip(&self.forms) {
+                for (i, form) in forms.iter().enumerate() {
+                    let mut found = None;
+                    let mut m = Matcher { model: self.model, body: &form.body };
+                    let work: Vec<&AsmPart> = form.parts.iter().rev().collect();
+                    let before = if preferred { &forms[..i] } else { &[] };
+                    m.go(&work, normal.as_bytes(), b' ', &mut Vec::new(), &mut |equations| {
+                        found = Solver::new(insn, form, before, hook, equations, pc).solve();
+                        found.is_some()
+                    });
+                    if let Some(word) = found {
+                        return Ok(word);
+                    }
                 }
             }
         }
@@ -189,6 +187,14 @@ fn simplified(model: &Model, form: &AsmForm) -> AsmForm {
     form
 }
 
+fn simplified_hook(model: &Model, hook: &Decode) -> Decode {
+    let mut hook = hook.clone();
+    hook.body.root.results = hook.valid.into_iter().collect();
+    passes::optimise_body(model, &mut hook.body, OptLevel::O2);
+    hook.valid = std::mem::take(&mut hook.body.root.results).pop().or(hook.valid);
+    hook
+}
+
 fn visit(parts: &mut [AsmPart], f: &mut dyn FnMut(&mut ValueId)) {
     for p in parts {
         match p {
@@ -247,9 +253,6 @@ impl Matcher<'_> {
             AsmPart::Name(table, v) => {
                 let entries = &self.model.names[*table].entries;
                 for (i, entry) in entries.iter().enumerate() {
-                    if entry.is_empty() {
-                        continue;
-                    }
                     if let Some((rest_text, last)) = eat(entry.to_ascii_lowercase().as_bytes(), text, last) {
                         equations.push((*v, Value::Int(i as i64)));
                         let done = self.go(rest, rest_text, last, equations, found);
@@ -344,32 +347,61 @@ struct Known {
 struct Solver<'a> {
     insn: &'a Insn,
     form: &'a AsmForm,
+    /// Forms that must not apply.
+    before: &'a [AsmForm],
+    hook: &'a Decode,
     equations: Vec<Equation>,
+    /// Conditions that the equations imply.
+    assumed: HashMap<ValueId, bool>,
     pc: u64,
     budget: u32,
-    /// Fields that matter, small ones first.
+    /// All fields, small ones first.
     fields: Vec<FieldId>,
 }
 
-fn solve(insn: &Insn, form: &AsmForm, equations: &[Equation], pc: u64) -> Option<u32> {
-    let mut equations = equations.to_vec();
-    equations.extend(form.when.map(|w| (w, Value::Bool(true))));
-    let e = encoding(insn);
-    let mut fields: Vec<FieldId> = (0..insn.pattern.fields.len() as u32).map(FieldId).collect();
-    fields.sort_by_key(|f| insn.pattern.fields[f.index()].width);
-    let mut solver = Solver { insn, form, equations, pc, budget: BUDGET, fields };
-    solver.search(Known { mask: e.mask, value: e.value })
-}
+impl<'a> Solver<'a> {
+    fn new(
+        insn: &'a Insn,
+        form: &'a AsmForm,
+        before: &'a [AsmForm],
+        hook: &'a Decode,
+        equations: &[Equation],
+        pc: u64,
+    ) -> Self {
+        let mut equations = equations.to_vec();
+        equations.extend(form.when.map(|w| (w, Value::Bool(true))));
+        let mut assumed = HashMap::new();
+        for &(v, value) in &equations {
+            if let Value::Bool(truth) = value {
+                assume(&form.body, v, truth, &mut assumed);
+            }
+        }
+        let mut fields: Vec<FieldId> = (0..insn.pattern.fields.len() as u32).map(FieldId).collect();
+        fields.sort_by_key(|f| insn.pattern.fields[f.index()].width);
+        Self { insn, form, before, hook, equations, assumed, pc, budget: BUDGET, fields }
+    }
 
-impl Solver<'_> {
+    fn solve(&mut self) -> Option<u32> {
+        let e = encoding(self.insn);
+        self.search(Known { mask: e.mask, value: e.value })
+    }
+
     fn search(&mut self, mut known: Known) -> Option<u32> {
+        let nothing = HashMap::new();
         loop {
             let before = known.mask;
-            let partial = Partial::run(&self.form.body, &|f| self.known_field(known, f), self.pc);
+            let fields = |f| self.known_field(known, f);
+            let partial = Partial::run(&self.form.body, &fields, self.pc, &self.assumed);
+            let hook = Partial::run(&self.hook.body, &fields, self.pc, &nothing);
             for &(v, value) in &self.equations {
                 if partial.invert(self, v, value, &mut known).is_err() {
                     return None;
                 }
+            }
+            if let Some(valid) = self.hook.valid
+                && hook.invert(self, valid, Value::Bool(true), &mut known).is_err()
+            {
+                return None;
             }
             if known.mask == before {
                 break;
@@ -416,7 +448,11 @@ impl Solver<'_> {
                 _ => got.bits() == want.bits(),
             })
         });
-        holds.then_some(word)
+        let preferred = self.before.iter().any(|form| {
+            let mut e = Evaluator::new(&form.body, &fields, self.pc);
+            e.run().is_ok() && form.when.is_none_or(|w| e.get(w).is_ok_and(Value::truth))
+        });
+        (holds && !preferred).then_some(word)
     }
 
     fn known_field(&self, known: Known, f: FieldId) -> Option<u128> {
@@ -458,17 +494,35 @@ impl Solver<'_> {
 
 struct Contradiction;
 
+/// Notes what follows from "this condition is `truth`".
+fn assume(body: &Body, v: ValueId, truth: bool, assumed: &mut HashMap<ValueId, bool>) {
+    assumed.insert(v, truth);
+    let data = &body[v];
+    match data.op {
+        Op::BoolNot => assume(body, data.args[0], !truth, assumed),
+        Op::BoolAnd if truth => data.args.iter().for_each(|&a| assume(body, a, true, assumed)),
+        Op::BoolOr if !truth => data.args.iter().for_each(|&a| assume(body, a, false, assumed)),
+        _ => {}
+    }
+}
+
 /// The values of a body as far as the known fields determine them.
 struct Partial<'a> {
     body: &'a Body,
     values: Vec<Option<Value>>,
     /// Results of `if`s with a known condition: the arm's value.
     alias: HashMap<ValueId, ValueId>,
+    assumed: &'a HashMap<ValueId, bool>,
 }
 
 impl<'a> Partial<'a> {
-    fn run(body: &'a Body, fields: &dyn Fn(FieldId) -> Option<u128>, pc: u64) -> Self {
-        let mut p = Self { body, values: vec![None; body.values.len()], alias: HashMap::new() };
+    fn run(
+        body: &'a Body,
+        fields: &dyn Fn(FieldId) -> Option<u128>,
+        pc: u64,
+        assumed: &'a HashMap<ValueId, bool>,
+    ) -> Self {
+        let mut p = Self { body, values: vec![None; body.values.len()], alias: HashMap::new(), assumed };
         for (i, data) in body.values.iter().enumerate() {
             p.values[i] = match data.op {
                 Op::Field(f) => fields(f).map(Value::Bits),
@@ -491,9 +545,9 @@ impl<'a> Partial<'a> {
                         self.values[v.index()] = self.compute(*v);
                     }
                 }
-                Stmt::If { cond, then, otherwise, results } => match self.values[cond.index()] {
+                Stmt::If { cond, then, otherwise, results } => match self.truth(*cond) {
                     Some(c) => {
-                        let arm = if c.truth() { then } else { otherwise };
+                        let arm = if c { then } else { otherwise };
                         self.region(arm);
                         for (&r, &v) in results.iter().zip(&arm.results) {
                             self.values[r.index()] = self.values[v.index()];
@@ -509,6 +563,10 @@ impl<'a> Partial<'a> {
                 Stmt::For { .. } => {}
             }
         }
+    }
+
+    fn truth(&self, cond: ValueId) -> Option<bool> {
+        self.values[cond.index()].map(Value::truth).or_else(|| self.assumed.get(&cond).copied())
     }
 
     fn width(&self, ty: Ty) -> Option<u32> {
@@ -607,11 +665,9 @@ impl<'a> Partial<'a> {
                 _ => None,
             },
             Op::IntNeg => Some((0, Value::Int(want.int().wrapping_neg()))),
-            Op::BitToBool | Op::BoolToBit => Some((0, if data.op == Op::BitToBool {
-                Value::Bits(want.bits())
-            } else {
-                Value::Bool(want.truth())
-            })),
+            Op::BitToBool | Op::BoolToBit => {
+                Some((0, if data.op == Op::BitToBool { Value::Bits(want.bits()) } else { Value::Bool(want.truth()) }))
+            }
             Op::BoolNot => Some((0, Value::Bool(!want.truth()))),
             Op::BoolAnd if want.truth() => {
                 self.invert(s, arg(0), want, known)?;
@@ -711,6 +767,15 @@ impl<'a> Partial<'a> {
             }
             _ if own.is_some_and(|own| own & !mask == 0) => {
                 self.invert(s, v, Value::Bits(bits & own.unwrap_or(0)), known)
+            }
+            // Low bits of a sum depend on low bits only.
+            Op::Bin(BinOp::Add) if mask & mask.wrapping_add(1) == 0 => {
+                let (a, b) = (self.values[data.args[0].index()], self.values[data.args[1].index()]);
+                match (a, b) {
+                    (None, Some(k)) => self.partly(s, data.args[0], bits.wrapping_sub(k.bits()) & mask, mask, known),
+                    (Some(k), None) => self.partly(s, data.args[1], bits.wrapping_sub(k.bits()) & mask, mask, known),
+                    _ => Ok(()),
+                }
             }
             Op::Zext => match self.width(self.body[data.args[0]].ty).map(fixed::mask) {
                 Some(inner) if bits & mask & !inner != 0 => Err(Contradiction),

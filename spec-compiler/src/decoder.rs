@@ -302,7 +302,8 @@ fn tree(model: &Model, encodings: &[Encoding], set: &[usize], known: u32) -> Nod
             if known & m != 0 || set.iter().all(|&i| encodings[i].mask & m == 0) {
                 continue;
             }
-            let side = |v: u32| set.iter().filter(|&&i| encodings[i].mask & m == 0 || encodings[i].value & m == v).count();
+            let side =
+                |v: u32| set.iter().filter(|&&i| encodings[i].mask & m == 0 || encodings[i].value & m == v).count();
             let (zero, one) = (side(0), side(m));
             let cost = (zero.max(one), zero + one);
             if zero.max(one) < set.len() && best.is_none_or(|(c, _)| cost < c) {
@@ -318,8 +319,11 @@ fn tree(model: &Model, encodings: &[Encoding], set: &[usize], known: u32) -> Nod
     let tested = run_mask(lo, width);
     let mut cases = BTreeMap::new();
     for v in 0..1_u32 << width {
-        let inside: Vec<usize> =
-            set.iter().copied().filter(|&i| (encodings[i].value ^ (v << lo)) & encodings[i].mask & tested == 0).collect();
+        let inside: Vec<usize> = set
+            .iter()
+            .copied()
+            .filter(|&i| (encodings[i].value ^ (v << lo)) & encodings[i].mask & tested == 0)
+            .collect();
         if !inside.is_empty() {
             cases.insert(v, tree(model, encodings, &inside, known | tested));
         }

@@ -112,7 +112,9 @@ fn dump(root: &Path, name: &str, level: OptLevel) -> Result<(), Failure> {
     }
     for r in m.sysregs.iter().filter(|r| r.name == name) {
         found = true;
-        for (what, body) in [("get", &r.get), ("set", &r.set), ("read when", &r.read_when), ("write when", &r.write_when)] {
+        for (what, body) in
+            [("get", &r.get), ("set", &r.set), ("read when", &r.read_when), ("write when", &r.write_when)]
+        {
             if let Some(body) = body {
                 println!("{} {what}\n{}", r.name, print::body(m, body));
             }

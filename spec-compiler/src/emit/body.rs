@@ -421,8 +421,11 @@ impl<'a> BodyEmitter<'a> {
             }
             Op::MemWrite => {
                 let (addr, value) = (self.dynamic(self.arg(id, 1)), self.dynamic(self.arg(id, 2)));
-                let line =
-                    format!("b.store({}, {addr}, {value}, {})?;", self.arg_u32(id, 0), access(&self.expr(self.arg(id, 3))));
+                let line = format!(
+                    "b.store({}, {addr}, {value}, {})?;",
+                    self.arg_u32(id, 0),
+                    access(&self.expr(self.arg(id, 3)))
+                );
                 self.text.line(line);
                 return;
             }
@@ -537,7 +540,9 @@ impl<'a> BodyEmitter<'a> {
             Op::Pc => "u128::from(pc)".to_owned(),
             Op::Param(i) => self.params.get(*i as usize).cloned().unwrap_or_default(),
             Op::VarGet(v) => self.var_names[v.index()].clone(),
-            Op::StateGet(s) => format!("u128::from(ctx::{}(context))", super::text::snake(&self.model.state[s.index()].name)),
+            Op::StateGet(s) => {
+                format!("u128::from(ctx::{}(context))", super::text::snake(&self.model.state[s.index()].name))
+            }
             Op::IntAdd => infix_int("+"),
             Op::IntSub => infix_int("-"),
             Op::IntMul => infix_int("*"),
@@ -561,7 +566,9 @@ impl<'a> BodyEmitter<'a> {
             Op::IntToBits => format!("({} as u128 & {})", typed_int(&a(0)), mask(&w)),
             Op::BitToBool => format!("({} != 0)", typed_bits(&a(0))),
             Op::BoolToBit => format!("u128::from({})", s(0)),
-            Op::BoolNot if a(0).matches(" == ").count() == 1 && !a(0).contains(['&', '|', '{']) => a(0).replace(" == ", " != "),
+            Op::BoolNot if a(0).matches(" == ").count() == 1 && !a(0).contains(['&', '|', '{']) => {
+                a(0).replace(" == ", " != ")
+            }
             Op::BoolNot => format!("!{}", a(0)),
             Op::BoolAnd => format!("({} && {})", a(0), a(1)),
             Op::BoolOr => format!("({} || {})", a(0), a(1)),

@@ -154,7 +154,11 @@ impl Emitter<'_> {
             if tests.is_empty() {
                 return if text.is_empty() { some } else { format!("{text} {{ {some} }}") };
             }
-            text.push_str(&format!("{}if {} {{ {some} }} else", if text.is_empty() { "" } else { " " }, tests.join(" && ")));
+            text.push_str(&format!(
+                "{}if {} {{ {some} }} else",
+                if text.is_empty() { "" } else { " " },
+                tests.join(" && ")
+            ));
         }
         if text.is_empty() { "None".to_owned() } else { format!("{text} {{ None }}") }
     }

@@ -168,7 +168,10 @@ fn dispatch(model: &Model, write: bool, t: &mut Text) {
             let Some(level) = r.write_level else { continue };
             match slot {
                 Some(slot) if plain_write(r) => {
-                    format!("write_plain(b, encoding, {level}, {slot}, ({:#x}, {:#x}), value, context)", r.mask, r.reset)
+                    format!(
+                        "write_plain(b, encoding, {level}, {slot}, ({:#x}, {:#x}), value, context)",
+                        r.mask, r.reset
+                    )
                 }
                 _ => format!("write_{name}(b, encoding, value, pc, context)"),
             }
