@@ -14,13 +14,13 @@
 //! A scalar's bits above its container are undefined in a vector register; no instruction here looks at them where
 //! it could raise an exception.
 
-use super::asm::{Alu, Cc, Fixup, Gpr, Mem, Opc, RSP, Xmm};
+use super::asm::{Alu, Cc, Fixup, Gpr, Mem, Opc, RSP, Rm, Xmm};
 use super::features::HostFeatures;
 use super::ir::{Op, Val};
 use super::regs::{Gen, frame};
 use super::simd::{p, p3a, p38};
 use crate::emit::{FpBinOp, FpCmpOp, FpFmt, FpUnOp, Rounding};
-use crate::eval::entry::EvalOp;
+use crate::eval::{self, entry::EvalOp};
 use crate::runtime::Runtime;
 use core::mem::offset_of;
 
@@ -80,6 +80,10 @@ impl Format {
     /// 2^exp
     const fn power(self, exp: i64) -> u64 {
         ((self.bias as i64 + exp) as u64) << self.fraction
+    }
+    /// A vector of equal lanes.
+    fn splat(self, lane: u64) -> u128 {
+        eval::splat(self.width, u128::from(lane))
     }
     fn shape(self, lanes: u32) -> Option<Shape> {
         match lanes * self.width {
@@ -171,9 +175,31 @@ impl Gen {
         Some((f, f.shape(lanes)?))
     }
 
-    /// A source as the shape's instructions need it.
-    fn fp_source(&mut self, v: Val, shape: Shape) -> Xmm {
-        let s = self.use_xmm(v);
+    /// An operand in a vector register, with all bits of its format defined.
+    fn fp_operand(&mut self, v: Val, width: u32) -> Xmm {
+        let x = self.use_xmm(v);
+        let w = u32::from(self.op(v).w);
+        if w >= width {
+            return x;
+        }
+        // A value of 32 bits that is used as one of 64.
+        let t = self.scratch_xmm();
+        self.v3i(p3a(0x21), t, x, x, 0b1110);
+        t
+    }
+
+    /// All operands, as an out-of-line evaluation finds them.
+    fn fp_operands(&mut self, op: Op, width: u32) -> [Xmm; 3] {
+        let vals = [op.va(), op.vb(), op.vc()];
+        let mut out = [Xmm(0); 3];
+        for (x, v) in out.iter_mut().zip(vals).take(op.operands()) {
+            *x = self.fp_operand(v, width);
+        }
+        out
+    }
+
+    /// An operand as the shape's instructions need it.
+    fn fp_source(&mut self, s: Xmm, shape: Shape) -> Xmm {
         if shape != Shape::Half {
             return s;
         }
@@ -187,10 +213,6 @@ impl Gen {
         if shape == Shape::Half {
             self.asm.movq_xx(d, d);
         }
-    }
-
-    fn fp_splat(&mut self, f: Format, lane: u64) -> Xmm {
-        self.vsplat(f.width, lane)
     }
 
     /// Leaves the straight path when any lane of `a` and `b` is a NaN.
@@ -218,14 +240,16 @@ impl Gen {
 
     /// Leaves the straight path when a result is a NaN, or of the magnitude of the least normal number.
     fn jump_nan_or_tiny(&mut self, f: Format, shape: Shape, d: Xmm) -> Fixup {
-        let t = self.fp_splat(f, f.sign() - 1);
-        let least = self.fp_splat(f, f.min_normal());
-        self.v3(ANDPS, t, t, d);
+        let t = self.scratch_xmm();
+        self.v3k(ANDPS, t, d, f.splat(f.sign() - 1));
         if shape == Shape::Scalar {
             // Unordered counts as equal.
-            self.ucomis(f, t, least);
+            self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, 0x2e), t, Rm::Rip);
+            let field = self.asm.last_rip();
+            self.constants.push((field, f.splat(f.min_normal())));
             return self.asm.jcc(Cc::E);
         }
+        let least = self.vconst(f.splat(f.min_normal()));
         if self.has(HostFeatures::AVX) {
             self.v3i(f.op(shape, CMP), t, t, least, EQ_UQ);
         } else {
@@ -236,18 +260,14 @@ impl Gen {
         self.jump_any(t)
     }
 
-    fn slow_eval(&mut self, op: Op, jumps: [Option<Fixup>; 2], args: [Operand; 3], result: Operand) {
-        let resume = self.asm.pos();
-        self.slow_evals.push(SlowEval { jumps, resume, word: op.imm, args, result });
-    }
-
-    fn xmm_operands(&mut self, op: Op) -> [Operand; 3] {
-        let vals = [op.va(), op.vb(), op.vc()];
-        let mut out = [Operand::None; 3];
-        for (o, v) in out.iter_mut().zip(vals).take(op.operands()) {
-            *o = Operand::Xmm(self.use_xmm(v));
+    /// Has the operation evaluated out of line when one of the jumps is taken.
+    fn slow_eval(&mut self, op: Op, jumps: [Option<Fixup>; 2], args: [Xmm; 3], result: Operand) {
+        let mut operands = [Operand::None; 3];
+        for (o, x) in operands.iter_mut().zip(args).take(op.operands()) {
+            *o = Operand::Xmm(x);
         }
-        out
+        let resume = self.asm.pos();
+        self.slow_evals.push(SlowEval { jumps, resume, word: op.imm, args: operands, result });
     }
 
     fn lower_fp_bin(&mut self, v: Val, op: Op, kind: FpBinOp, f: Format, shape: Shape) -> bool {
@@ -260,8 +280,8 @@ impl Gen {
             FpBinOp::Max | FpBinOp::MaxNum => (MAX, false),
             FpBinOp::MulX | FpBinOp::RecipStep | FpBinOp::RsqrtStep => return false,
         };
-        let args = self.xmm_operands(op);
-        let (a, b) = (self.fp_source(op.va(), shape), self.fp_source(op.vb(), shape));
+        let args = self.fp_operands(op, f.width);
+        let (a, b) = (self.fp_source(args[0], shape), self.fp_source(args[1], shape));
         let d = self.def_xmm(v);
         let opc = f.op(shape, byte);
         let jump = if matches!(byte, MIN | MAX) {
@@ -277,8 +297,7 @@ impl Gen {
             if tiny { self.jump_nan_or_tiny(f, shape, d) } else { self.jump_unordered(f, shape, d, d) }
         };
         if kind == FpBinOp::Abd {
-            let mask = self.fp_splat(f, f.sign() - 1);
-            self.v3(ANDPS, d, d, mask);
+            self.v3k(ANDPS, d, d, f.splat(f.sign() - 1));
         }
         self.fp_finish(d, shape);
         self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
@@ -288,8 +307,8 @@ impl Gen {
     fn lower_fp_un(&mut self, v: Val, op: Op, kind: FpUnOp, f: Format, shape: Shape) -> bool {
         match kind {
             FpUnOp::Sqrt => {
-                let args = self.xmm_operands(op);
-                let s = self.fp_source(op.va(), shape);
+                let args = self.fp_operands(op, f.width);
+                let s = self.fp_source(args[0], shape);
                 let d = self.def_xmm(v);
                 if shape == Shape::Scalar {
                     self.v3(f.op(shape, SQRT), d, s, s);
@@ -302,8 +321,8 @@ impl Gen {
                 true
             }
             FpUnOp::RoundInt { rounding: Rounding::NearestAway, exact: false } if shape == Shape::Scalar => {
-                let args = self.xmm_operands(op);
-                let s = self.use_xmm(op.va());
+                let args = self.fp_operands(op, f.width);
+                let s = args[0];
                 let d = self.def_xmm(v);
                 let jump = self.jump_integral(f, s);
                 self.round_away(f, d, s, false);
@@ -312,8 +331,8 @@ impl Gen {
             }
             FpUnOp::RoundInt { rounding, exact } => {
                 let Some(mode) = host_rounding(rounding) else { return false };
-                let args = self.xmm_operands(op);
-                let s = self.fp_source(op.va(), shape);
+                let args = self.fp_operands(op, f.width);
+                let s = self.fp_source(args[0], shape);
                 let d = self.def_xmm(v);
                 self.round_host(f, shape, d, s, if exact { mode } else { mode | 8 });
                 let jump = self.jump_unordered(f, shape, d, d);
@@ -336,9 +355,9 @@ impl Gen {
 
     /// Leaves the straight path when a scalar is a NaN or so large that it is integral.
     fn jump_integral(&mut self, f: Format, s: Xmm) -> Fixup {
-        let t = self.fp_splat(f, f.sign() - 1);
-        let limit = self.fp_splat(f, f.power(i64::from(f.fraction)));
-        self.v3(ANDPS, t, t, s);
+        let t = self.scratch_xmm();
+        let limit = self.vconst(f.splat(f.power(i64::from(f.fraction))));
+        self.v3k(ANDPS, t, s, f.splat(f.sign() - 1));
         self.ucomis(f, limit, t);
         self.asm.jcc(Cc::BE)
     }
@@ -346,8 +365,8 @@ impl Gen {
     /// A scalar of moderate size to the nearest integral value, ties away from zero; `exact`: raise Inexact.
     fn round_away(&mut self, f: Format, d: Xmm, s: Xmm, exact: bool) {
         let scalar = Shape::Scalar;
-        let (rest, sign) = (self.scratch_xmm(), self.fp_splat(f, f.sign()));
-        let (half, one) = (self.fp_splat(f, f.power(-1)), self.fp_splat(f, f.power(0)));
+        let (rest, sign) = (self.scratch_xmm(), self.vconst(f.splat(f.sign())));
+        let (half, one) = (self.vconst(f.splat(f.power(-1))), self.vconst(f.splat(f.power(0))));
         self.round_host(f, scalar, d, s, if exact { 3 } else { 3 | 8 });
         // What truncation took away is exact; if it is half or more, one is added with the value's sign.
         self.v3(f.op(scalar, SUB), rest, s, d);
@@ -361,9 +380,9 @@ impl Gen {
     }
 
     fn lower_fma(&mut self, v: Val, op: Op, f: Format, shape: Shape) {
-        let args = self.xmm_operands(op);
-        let (x, y) = (self.fp_source(op.vb(), shape), self.fp_source(op.vc(), shape));
-        let addend = self.use_xmm(op.va());
+        let args = self.fp_operands(op, f.width);
+        let (x, y) = (self.fp_source(args[1], shape), self.fp_source(args[2], shape));
+        let addend = args[0];
         let d = self.def_xmm(v);
         if shape == Shape::Half {
             self.v3(p(0x6c), d, addend, addend);
@@ -379,7 +398,8 @@ impl Gen {
 
     /// Masks: the host's ordered comparisons agree in results and flags.
     fn lower_fp_mask(&mut self, v: Val, op: Op, kind: FpCmpOp, f: Format, shape: Shape) {
-        let (a, b) = (self.fp_source(op.va(), shape), self.fp_source(op.vb(), shape));
+        let args = self.fp_operands(op, f.width);
+        let (a, b) = (self.fp_source(args[0], shape), self.fp_source(args[1], shape));
         let d = self.def_xmm(v);
         match kind {
             FpCmpOp::Eq => self.v3i(f.op(shape, CMP), d, a, b, EQ),
@@ -390,7 +410,7 @@ impl Gen {
     }
 
     fn lower_fp_flags(&mut self, v: Val, op: Op, signaling: bool, f: Format) {
-        let (a, b) = (self.use_xmm(op.va()), self.use_xmm(op.vb()));
+        let [a, b, _] = self.fp_operands(op, f.width);
         let d = self.def_gpr(v);
         let t = self.scratch();
         let byte = if signaling { 0x2f } else { 0x2e };
@@ -414,8 +434,8 @@ impl Gen {
         if halves && (!self.has(HostFeatures::F16C) || from == FpFmt::F64) {
             return false;
         }
-        let args = self.xmm_operands(op);
-        let s = self.use_xmm(op.va());
+        let args = self.fp_operands(op, from.width());
+        let s = args[0];
         let d = self.def_xmm(v);
         let scalar = Shape::Scalar;
         if !halves {
@@ -466,8 +486,8 @@ impl Gen {
         if !matches!(n, 32 | 64) || fbits > 64 || rounding == Rounding::Odd {
             return false;
         }
-        let args = self.xmm_operands(op);
-        let s = self.use_xmm(op.va());
+        let args = self.fp_operands(op, f.width);
+        let s = args[0];
         let d = self.def_gpr(v);
         // Below this magnitude no rounding leaves the range (nor the 64-bit signed range of the instruction).
         let value_bits = if signed || n == 64 { n - 1 } else { n };
@@ -496,8 +516,8 @@ impl Gen {
         let scalar = Shape::Scalar;
         let mut x = s;
         if fbits > 0 {
-            x = self.fp_splat(f, f.power(i64::from(fbits)));
-            self.v3(f.op(scalar, MUL), x, x, s);
+            x = self.scratch_xmm();
+            self.v3k(f.op(scalar, MUL), x, s, f.splat(f.power(i64::from(fbits))));
         }
         let current = match rounding {
             Rounding::Zero => false,
@@ -536,11 +556,12 @@ impl Gen {
         self.v3(XORPS, d, d, d);
         self.asm.ins(f.op(Shape::Scalar, 0x2a), n == 64 || !signed, d.0, g, 0, 0);
         if fbits > 0 {
-            let scale = self.fp_splat(f, f.power(-i64::from(fbits)));
-            self.v3(f.op(Shape::Scalar, MUL), d, d, scale);
+            self.v3k(f.op(Shape::Scalar, MUL), d, d, f.splat(f.power(-i64::from(fbits))));
         }
         if jump.is_some() {
-            self.slow_eval(op, [jump, None], [Operand::Gpr(g), Operand::None, Operand::None], Operand::Xmm(d));
+            let resume = self.asm.pos();
+            let args = [Operand::Gpr(g), Operand::None, Operand::None];
+            self.slow_evals.push(SlowEval { jumps: [jump, None], resume, word: op.imm, args, result: Operand::Xmm(d) });
         }
         true
     }

@@ -4,7 +4,7 @@
 //! Sources stay intact and are distinct from the destination and from scratch registers, because all of them are pinned
 //! while an operation is lowered.
 
-use super::asm::{Opc, Xmm};
+use super::asm::{Opc, Rm, Xmm};
 use super::features::HostFeatures;
 use super::ir::{Code, Op, Val};
 use super::regs::Gen;
@@ -169,6 +169,19 @@ impl Gen {
             self.asm.ins(op, false, kind, d, u64::from(n), 1);
         }
     }
+    /// `d = a op constant`
+    pub(super) fn v3k(&mut self, op: Opc, d: Xmm, a: Xmm, k: u128) {
+        if self.has(HostFeatures::AVX) {
+            self.asm.vex(op, false, d.0, a.0, Rm::Rip, None);
+        } else {
+            if d != a {
+                self.asm.movaps(d, a);
+            }
+            self.asm.sse(op, d, Rm::Rip);
+        }
+        let field = self.asm.last_rip();
+        self.constants.push((field, k));
+    }
     /// A constant in a scratch register.
     pub(super) fn vconst(&mut self, k: u128) -> Xmm {
         let t = self.scratch_xmm();
@@ -255,12 +268,9 @@ impl Gen {
                 self.asm.movq_xx(d, d);
             }
             VUnOp::Narrow | VUnOp::NarrowSatUU => {
-                let (max, zero) = (self.vsplat(e, (1 << (e / 2)) - 1), self.zero());
-                if kind == VUnOp::Narrow {
-                    self.v3(PAND, d, s, max);
-                } else {
-                    self.v3_of(umin(e), d, s, max);
-                }
+                let (max, zero) = (eval::splat(e, (1 << (e / 2)) - 1), self.zero());
+                let clip = if kind == VUnOp::Narrow { Some(PAND) } else { umin(e) };
+                self.v3k(clip.unwrap_or(PAND), d, s, max);
                 self.v3(if e == 16 { PACKUSWB } else { PACKUSDW }, d, d, zero);
             }
             VUnOp::NarrowSatSS | VUnOp::NarrowSatSU => {
@@ -438,8 +448,8 @@ impl Gen {
             VBinOp::TransEven | VBinOp::TransOdd => self.transpose(d, a, b, e, kind == VBinOp::TransOdd),
             VBinOp::Table => {
                 // Indices of 16 and more get their top bit set.
-                let t = self.vsplat(8, 0x70);
-                self.v3(p(0xdc), t, t, b);
+                let t = self.scratch_xmm();
+                self.v3k(p(0xdc), t, b, eval::splat(8, 0x70));
                 self.v3(PSHUFB, d, a, t);
             }
             _ => self.failed = true,
@@ -523,8 +533,8 @@ impl Gen {
                 let left = kind == VShiftOp::Shl;
                 self.vshift_imm(if left { SHL } else { SHR }, e, d, s, amount);
                 if e == 8 {
-                    let kept = self.vsplat(8, if left { lane << amount & lane } else { lane >> amount });
-                    self.v3(PAND, d, d, kept);
+                    let kept = if left { lane << amount & lane } else { lane >> amount };
+                    self.v3k(PAND, d, d, eval::splat(8, u128::from(kept)));
                 }
             }
             VShiftOp::Sar if matches!(e, 16 | 32) => self.vshift_imm(SAR, e, d, s, amount.min(e - 1)),
@@ -533,8 +543,7 @@ impl Gen {
                 let amount = amount.min(e - 1);
                 self.vshift_imm(SHR, e, d, s, amount);
                 if e == 8 {
-                    let kept = self.vsplat(8, lane >> amount);
-                    self.v3(PAND, d, d, kept);
+                    self.v3k(PAND, d, d, eval::splat(8, u128::from(lane >> amount)));
                 }
                 let m = self.vsplat(e, 1 << (e - 1 - amount));
                 self.v3(PXOR, d, d, m);
@@ -563,10 +572,10 @@ impl Gen {
                 self.v3i(p3a(0x0f), d, b, a, idx[0]);
                 return true;
             }
-            let t = self.vconst(u128::from_le_bytes(idx.map(|i| if i < 16 { i } else { 0x80 })));
-            let u = self.vconst(u128::from_le_bytes(idx.map(|i| if (16..32).contains(&i) { i - 16 } else { 0x80 })));
-            self.v3(PSHUFB, d, a, t);
-            self.v3(PSHUFB, t, b, u);
+            let t = self.scratch_xmm();
+            self.v3k(PSHUFB, d, a, u128::from_le_bytes(idx.map(|i| if i < 16 { i } else { 0x80 })));
+            let from_b = idx.map(|i| if (16..32).contains(&i) { i - 16 } else { 0x80 });
+            self.v3k(PSHUFB, t, b, u128::from_le_bytes(from_b));
             self.v3(POR, d, d, t);
             return true;
         }
@@ -578,8 +587,7 @@ impl Gen {
         } else if (0..16).all(|i| if i < 8 { usize::from(idx[i]) == i } else { idx[i] >= 32 }) {
             self.asm.movq_xx(d, s);
         } else {
-            let t = self.vconst(u128::from_le_bytes(idx.map(|i| if i < 16 { i } else { 0x80 })));
-            self.v3(PSHUFB, d, s, t);
+            self.v3k(PSHUFB, d, s, u128::from_le_bytes(idx.map(|i| if i < 16 { i } else { 0x80 })));
         }
         true
     }
