@@ -271,25 +271,25 @@ impl Lowerer<'_> {
                 };
                 // The width must be known outside the arms.
                 let mut ty = *ty;
-                if let Ty::Bits(Width::Value(w)) = ty {
-                    if w.0 >= limit {
-                        let candidates = [a, b].into_iter().flatten().map(|v| self.ty(v)).collect::<Vec<_>>();
-                        let outside = candidates.iter().find_map(|t| match t {
-                            Ty::Bits(Width::Const(c)) => Some(Width::Const(*c)),
-                            Ty::Bits(Width::Value(v)) if v.0 < limit => Some(Width::Value(*v)),
-                            _ => None,
-                        });
-                        let p = self.poly(w);
-                        ty = match outside {
-                            Some(w) => Ty::Bits(w),
-                            None => match self.rebuild(&p, limit, span) {
-                                Some(v) => Ty::Bits(self.as_width(v, span)?),
-                                None => {
-                                    return self.fail(span, "the width of this value is not known outside the `if`");
-                                }
-                            },
-                        };
-                    }
+                if let Ty::Bits(Width::Value(w)) = ty
+                    && w.0 >= limit
+                {
+                    let candidates = [a, b].into_iter().flatten().map(|v| self.ty(v)).collect::<Vec<_>>();
+                    let outside = candidates.iter().find_map(|t| match t {
+                        Ty::Bits(Width::Const(c)) => Some(Width::Const(*c)),
+                        Ty::Bits(Width::Value(v)) if v.0 < limit => Some(Width::Value(*v)),
+                        _ => None,
+                    });
+                    let p = self.poly(w);
+                    ty = match outside {
+                        Some(w) => Ty::Bits(w),
+                        None => match self.rebuild(&p, limit, span) {
+                            Some(v) => Ty::Bits(self.as_width(v, span)?),
+                            None => {
+                                return self.fail(span, "the width of this value is not known outside the `if`");
+                            }
+                        },
+                    };
                 }
                 let r = self.if_result(ty, time, arms, span);
                 out.push(r);

@@ -164,10 +164,11 @@ impl Lowerer<'_> {
             "zext" | "sext" => {
                 let w = self.width_expr(&a[1])?;
                 let x = self.expr(&a[0], None)?;
-                if let Val::Leaf(i) = x {
-                    if self.ty(i) == Ty::Int && self.const_int(i).is_some() {
-                        return self.coerce(x, &T::Leaf(Ty::Bits(w)), a[0].span);
-                    }
+                if let Val::Leaf(i) = x
+                    && self.ty(i) == Ty::Int
+                    && self.const_int(i).is_some()
+                {
+                    return self.coerce(x, &T::Leaf(Ty::Bits(w)), a[0].span);
                 }
                 if matches!(x, Val::Big(_)) {
                     return self.coerce(x, &T::Leaf(Ty::Bits(w)), a[0].span);
@@ -424,10 +425,10 @@ impl Lowerer<'_> {
 
     fn mem_width(&mut self, e: &Expr) -> Res<(ValueId, Width)> {
         let n = self.int_expr(e)?;
-        if let Some(c) = self.const_int(n) {
-            if ![8, 16, 32, 64, 128].contains(&c) {
-                return self.fail(e.span, "memory is accessed in 8, 16, 32, 64 or 128 bits");
-            }
+        if let Some(c) = self.const_int(n)
+            && ![8, 16, 32, 64, 128].contains(&c)
+        {
+            return self.fail(e.span, "memory is accessed in 8, 16, 32, 64 or 128 bits");
         }
         Ok((n, self.as_width(n, e.span)?))
     }

@@ -92,10 +92,10 @@ impl Lowerer<'_> {
             _ => {
                 let message = format!("expected {}, found {}", self.describe(ty), self.describe(from));
                 let mut e = Error::new(span, message);
-                if let (Ty::Bits(_), Ty::Bits(_)) = (from, ty) {
-                    if !matches!((from, ty), (Ty::Bits(Width::Const(_)), Ty::Bits(Width::Const(_)))) {
-                        e = e.note("if the widths are equal for another reason, say so with `as bits(W)`");
-                    }
+                if let (Ty::Bits(_), Ty::Bits(_)) = (from, ty)
+                    && !matches!((from, ty), (Ty::Bits(Width::Const(_)), Ty::Bits(Width::Const(_))))
+                {
+                    e = e.note("if the widths are equal for another reason, say so with `as bits(W)`");
                 }
                 Err(self.error(e))
             }

@@ -41,12 +41,12 @@ impl Lowerer<'_> {
             ExprKind::As(a, ty) => {
                 let t = self.resolve_ty(ty)?;
                 let v = self.expr(a, Some(&t))?;
-                if let (T::Leaf(Ty::Bits(to)), Val::Leaf(id)) = (&t, &v) {
-                    if let Ty::Bits(from) = self.ty(*id) {
-                        let both = matches!((from, to), (Width::Const(_), Width::Const(_)));
-                        if !both && !self.same_width_everywhere(from, *to) {
-                            return Ok(Val::Leaf(self.emit(Op::AsWidth, vec![*id], Ty::Bits(*to), span)));
-                        }
+                if let (T::Leaf(Ty::Bits(to)), Val::Leaf(id)) = (&t, &v)
+                    && let Ty::Bits(from) = self.ty(*id)
+                {
+                    let both = matches!((from, to), (Width::Const(_), Width::Const(_)));
+                    if !both && !self.same_width_everywhere(from, *to) {
+                        return Ok(Val::Leaf(self.emit(Op::AsWidth, vec![*id], Ty::Bits(*to), span)));
                     }
                 }
                 self.coerce(v, &t, span)
@@ -148,10 +148,10 @@ impl Lowerer<'_> {
 
     fn unary(&mut self, op: Un, a: &Expr, span: Span, hint: Option<&T>) -> Res<Val> {
         let v = self.expr(a, hint)?;
-        if let (Val::Big(b), Un::Neg) = (&v, op) {
-            if *b == 1 << 63 {
-                return Ok(Val::Leaf(self.int(i64::MIN, span)));
-            }
+        if let (Val::Big(b), Un::Neg) = (&v, op)
+            && *b == 1 << 63
+        {
+            return Ok(Val::Leaf(self.int(i64::MIN, span)));
         }
         if let (Val::Big(_), Some(t @ T::Leaf(Ty::Bits(_)))) = (&v, hint) {
             let v = self.coerce(v, t, a.span)?;
@@ -200,10 +200,10 @@ impl Lowerer<'_> {
         if shift {
             return self.shift(op, x, y, a, b, span);
         }
-        if let (Some(p), Some(q)) = (self.big(&x), self.big(&y)) {
-            if matches!(x, Val::Big(_)) || matches!(y, Val::Big(_)) {
-                return self.big_op(op, p, q, span);
-            }
+        if let (Some(p), Some(q)) = (self.big(&x), self.big(&y))
+            && (matches!(x, Val::Big(_)) || matches!(y, Val::Big(_)))
+        {
+            return self.big_op(op, p, q, span);
         }
         let (mut x, mut y) = (x, y);
         // A large literal takes the other's type.
@@ -397,12 +397,11 @@ impl Lowerer<'_> {
             (Ty::Int, _) => {
                 let y = self.coerce_leaf(Val::Leaf(y), Ty::Int, b.span)?;
                 // 1 << 63 and above are literals for bits.
-                if let (Bin::Shl, Some(c), Some(k)) = (op, self.const_int(x), self.const_int(y)) {
-                    if let (Ok(c), Ok(k @ 0..=127)) = (u128::try_from(c), u32::try_from(k)) {
-                        if c.leading_zeros() >= k {
-                            return Ok(self.literal(c << k, span));
-                        }
-                    }
+                if let (Bin::Shl, Some(c), Some(k)) = (op, self.const_int(x), self.const_int(y))
+                    && let (Ok(c), Ok(k @ 0..=127)) = (u128::try_from(c), u32::try_from(k))
+                    && c.leading_zeros() >= k
+                {
+                    return Ok(self.literal(c << k, span));
                 }
                 let op = if op == Bin::Shl { Op::IntShl } else { Op::IntShr };
                 Ok(Val::Leaf(self.int_op(op, x, y, span)))

@@ -184,10 +184,10 @@ impl Lowerer<'_> {
     }
 
     pub fn to_int(&mut self, v: ValueId, span: Span) -> ValueId {
-        if let Some((b, _)) = self.const_bits(v) {
-            if let Ok(i) = i64::try_from(b) {
-                return self.int(i, span);
-            }
+        if let Some((b, _)) = self.const_bits(v)
+            && let Ok(i) = i64::try_from(b)
+        {
+            return self.int(i, span);
         }
         self.emit(Op::ToInt, vec![v], Ty::Int, span)
     }
@@ -214,10 +214,10 @@ impl Lowerer<'_> {
         if let (Some((b, _)), Some(at), Width::Const(w)) = (self.const_bits(v), at, w) {
             return self.bits(if at < 128 { b >> at } else { 0 }, w, span);
         }
-        if let (Some(0), Ty::Bits(from)) = (at, self.ty(v)) {
-            if self.same_width(from, w) {
-                return v;
-            }
+        if let (Some(0), Ty::Bits(from)) = (at, self.ty(v))
+            && self.same_width(from, w)
+        {
+            return v;
         }
         self.emit(Op::Extract, vec![v, lo], Ty::Bits(w), span)
     }
@@ -226,11 +226,11 @@ impl Lowerer<'_> {
         let (Ty::Bits(a), Ty::Bits(b)) = (self.ty(hi), self.ty(lo)) else {
             return self.fail(span, "`concat` takes bits");
         };
-        if let (Some((x, wx)), Some((y, wy))) = (self.const_bits(hi), self.const_bits(lo)) {
-            if wx + wy <= 128 {
-                let v = self.bits((x << wy) | y, wx + wy, span);
-                return Ok(v);
-            }
+        if let (Some((x, wx)), Some((y, wy))) = (self.const_bits(hi), self.const_bits(lo))
+            && wx + wy <= 128
+        {
+            let v = self.bits((x << wy) | y, wx + wy, span);
+            return Ok(v);
         }
         let (x, y) = (self.width_value(a, span), self.width_value(b, span));
         let sum = self.int_op(Op::IntAdd, x, y, span);

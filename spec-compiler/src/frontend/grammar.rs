@@ -444,3 +444,67 @@ impl Parser<'_> {
         self.binary_from(first, level(Bin::Or))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Session;
+
+    /// The expression fully parenthesised.
+    fn show(e: &Expr) -> String {
+        match &e.kind {
+            ExprKind::Int(i) => i.to_string(),
+            ExprKind::BitStr(b) => format!("'{b}'"),
+            ExprKind::Bool(b) => b.to_string(),
+            ExprKind::Name(n) => n.clone(),
+            ExprKind::Call(f, a) => format!("{}({})", f.name, list(a)),
+            ExprKind::Index(b, i) => format!("{}[{}]", show(b), list(i)),
+            ExprKind::Slice(b, h, l) => format!("{}[{}:{}]", show(b), show(h), show(l)),
+            ExprKind::Un(op, a) => format!("({op:?} {})", show(a)),
+            ExprKind::Bin(op, a, b) => format!("({} {op:?} {})", show(a), show(b)),
+            ExprKind::As(a, _) => format!("({} as)", show(a)),
+            ExprKind::Tuple(a) => format!("<{}>", list(a)),
+            ExprKind::If(..) => "if".into(),
+            ExprKind::Match(..) => "match".into(),
+            ExprKind::Block(_) => "block".into(),
+        }
+    }
+
+    fn list(es: &[Expr]) -> String {
+        es.iter().map(show).collect::<Vec<_>>().join(", ")
+    }
+
+    fn parse(text: &str) -> String {
+        let mut s = Session::new();
+        let file = s.add_file("t", text);
+        let mut p = Parser::new(&mut s, file, 0, text.len());
+        let e = p.expr().and_then(|e| p.finish().map(|()| e));
+        match e {
+            Ok(e) => show(&e),
+            Err(_) => s.errors()[0].message.clone(),
+        }
+    }
+
+    #[test]
+    fn precedence() {
+        assert_eq!(parse("a + b * c << 2 & d | e ^ f"), "((((a Add (b Mul c)) Shl 2) And d) Or (e Xor f))");
+        assert_eq!(parse("a - b - c"), "((a Sub b) Sub c)");
+        assert_eq!(parse("a == b && !c || d < e"), "(((a Eq b) AndAnd (Not c)) OrOr (d Lt e))");
+        assert_eq!(parse("-x[3:0] as bits(4) + 1"), "(((Neg x[3:0]) as) Add 1)");
+        assert_eq!(parse("(a & b) == c"), "((a And b) Eq c)");
+        assert_eq!(parse("a & b == c"), "((a And b) Eq c)");
+    }
+
+    #[test]
+    fn postfix_and_tuples() {
+        assert_eq!(parse("X[N, n][31:0][2]"), "X[N, n][31:0][2]");
+        assert_eq!(parse("f(a, (b, c,), ())"), "f(a, <b, c>, <>)");
+        assert_eq!(parse("(a)"), "a");
+    }
+
+    #[test]
+    fn comparisons_do_not_chain() {
+        assert_eq!(parse("a < b < c"), "comparisons do not chain: use `&&`");
+        assert_eq!(parse("(a < b) == c"), "((a Lt b) Eq c)");
+    }
+}

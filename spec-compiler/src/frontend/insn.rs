@@ -55,7 +55,7 @@ fn pattern(session: &mut Session, i: &ast::Insn, word_bits: u32) -> Option<Patte
 }
 
 /// The `let`s of the hook that the names need, in order.
-fn needed<'a>(hook: &'a [Hook], mut names: Names) -> Vec<&'a Hook> {
+fn needed(hook: &[Hook], mut names: Names) -> Vec<&Hook> {
     let mut out = Vec::new();
     for h in hook.iter().rev() {
         if let Hook::Let(b, ty, e) = h {
@@ -77,11 +77,11 @@ fn needed<'a>(hook: &'a [Hook], mut names: Names) -> Vec<&'a Hook> {
 fn lower_lets(l: &mut Lowerer<'_>, hooks: &[&Hook]) -> Res<()> {
     let mut result = Ok(());
     for h in hooks {
-        if let Hook::Let(b, ty, e) = h {
-            if let Err(r) = lower_let(l, b, ty.as_ref(), e) {
-                l.poison_binder(b);
-                result = Err(r);
-            }
+        if let Hook::Let(b, ty, e) = h
+            && let Err(r) = lower_let(l, b, ty.as_ref(), e)
+        {
+            l.poison_binder(b);
+            result = Err(r);
         }
     }
     result

@@ -495,10 +495,11 @@ impl<'a> Lowerer<'a> {
     }
 
     pub fn bind(&mut self, name: &str, b: Binding) {
-        if let Binding::Val(Val::Leaf(v)) = &b {
-            if self.body[*v].name.is_none() && !matches!(self.body[*v].op, Op::Int(_) | Op::Bool(_) | Op::Bits(_)) {
-                self.body[*v].name = Some(name.to_owned());
-            }
+        if let Binding::Val(Val::Leaf(v)) = &b
+            && self.body[*v].name.is_none()
+            && !matches!(self.body[*v].op, Op::Int(_) | Op::Bool(_) | Op::Bits(_))
+        {
+            self.body[*v].name = Some(name.to_owned());
         }
         if let Some(scope) = self.scopes.last_mut() {
             scope.push((name.to_owned(), b));

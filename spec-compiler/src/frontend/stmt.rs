@@ -190,10 +190,10 @@ impl Lowerer<'_> {
 
     fn for_loop(&mut self, name: &str, lo: &Expr, hi: &Expr, body: &Block, span: Span) -> Res<()> {
         let (l, h) = (self.int_expr(lo)?, self.int_expr(hi)?);
-        if let (Some(a), Some(b)) = (self.const_int(l), self.const_int(h)) {
-            if a >= b {
-                return Ok(());
-            }
+        if let (Some(a), Some(b)) = (self.const_int(l), self.const_int(h))
+            && a >= b
+        {
+            return Ok(());
         }
         let limit = self.body.values.len() as u32;
         let index = self.bare(Op::Index, Ty::Int, Time::Fixed, span);
@@ -251,32 +251,32 @@ impl Lowerer<'_> {
                 Ok(Place::Value(v))
             }
             ExprKind::Index(base, indices) => {
-                if let ExprKind::Name(name) = &base.kind {
-                    if self.lookup(name).is_none() {
-                        let prog = self.prog;
-                        if let Some(view) = prog.views.get(name) {
-                            if !view.params.is_empty() {
-                                let scope = self.bind_params(name, &view.params, indices, span)?;
-                                return Ok(Place::View(name.clone(), scope, span));
-                            }
+                if let ExprKind::Name(name) = &base.kind
+                    && self.lookup(name).is_none()
+                {
+                    let prog = self.prog;
+                    if let Some(view) = prog.views.get(name)
+                        && !view.params.is_empty()
+                    {
+                        let scope = self.bind_params(name, &view.params, indices, span)?;
+                        return Ok(Place::View(name.clone(), scope, span));
+                    }
+                    if let Some(id) = prog.state_ids.get(name)
+                        && let Some(count) = prog.state[id.index()].count
+                    {
+                        if indices.len() != 1 {
+                            return self.fail(span, "a state array takes one index");
                         }
-                        if let Some(id) = prog.state_ids.get(name) {
-                            if let Some(count) = prog.state[id.index()].count {
-                                if indices.len() != 1 {
-                                    return self.fail(span, "a state array takes one index");
-                                }
-                                let i = self.int_expr(&indices[0])?;
-                                if let Some(c) = self.const_int(i) {
-                                    if c < 0 || c >= i64::from(count) {
-                                        return self.fail(
-                                            indices[0].span,
-                                            format!("index {c} is outside `{name}`, which has {count} elements"),
-                                        );
-                                    }
-                                }
-                                return Ok(Place::State(*id, Some(i)));
-                            }
+                        let i = self.int_expr(&indices[0])?;
+                        if let Some(c) = self.const_int(i)
+                            && (c < 0 || c >= i64::from(count))
+                        {
+                            return self.fail(
+                                indices[0].span,
+                                format!("index {c} is outside `{name}`, which has {count} elements"),
+                            );
                         }
+                        return Ok(Place::State(*id, Some(i)));
                     }
                 }
                 if indices.len() != 1 {
@@ -312,10 +312,10 @@ impl Lowerer<'_> {
     }
 
     fn check_slice(&mut self, lo: ValueId, len: Width, w: Width, span: Span) -> Res<()> {
-        if let (Some(lo), Width::Const(len), Width::Const(w)) = (self.const_int(lo), len, w) {
-            if lo < 0 || lo + i64::from(len) > i64::from(w) {
-                return self.fail(span, format!("bits outside a value of {w} bits"));
-            }
+        if let (Some(lo), Width::Const(len), Width::Const(w)) = (self.const_int(lo), len, w)
+            && (lo < 0 || lo + i64::from(len) > i64::from(w))
+        {
+            return self.fail(span, format!("bits outside a value of {w} bits"));
         }
         Ok(())
     }

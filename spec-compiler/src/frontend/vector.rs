@@ -223,10 +223,10 @@ impl Lowerer<'_> {
     }
 
     fn check_lane(&mut self, e: ValueId, i: ValueId, span: Span) -> Res<()> {
-        if let (Some(e), Some(i)) = (self.const_int(e), self.const_int(i)) {
-            if i < 0 || e * (i + 1) > 128 {
-                return self.fail(span, format!("lane {i} is outside a vector of {e}-bit lanes"));
-            }
+        if let (Some(e), Some(i)) = (self.const_int(e), self.const_int(i))
+            && (i < 0 || e * (i + 1) > 128)
+        {
+            return self.fail(span, format!("lane {i} is outside a vector of {e}-bit lanes"));
         }
         Ok(())
     }
