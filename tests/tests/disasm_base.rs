@@ -22,7 +22,8 @@ fn base_instructions_read_as_in_binutils() {
     let mut count = 0;
     for line in include_str!("../data/disasm_base.txt").lines().filter(|l| !l.starts_with('#')) {
         let mut parts = line.splitn(3, ' ');
-        let mut number = || u64::from_str_radix(parts.next().expect("three columns"), 16).expect("a hexadecimal number");
+        let mut number =
+            || u64::from_str_radix(parts.next().expect("three columns"), 16).expect("a hexadecimal number");
         let (pc, word) = (number(), number() as u32);
         let theirs = parts.next().expect("three columns");
         let ours = ours(word, pc);
