@@ -11,6 +11,9 @@
 //!
 //! The guest must not flush denormals or use the alternative half-precision format: [`crate::guest::Guest::fp_inline`].
 //!
+//! An out-of-line evaluation skips what follows its jump: registers are asked for before, because freeing one may emit
+//! a store.
+//!
 //! A scalar's bits above its container are undefined in a vector register; no instruction here looks at them where
 //! it could raise an exception.
 
@@ -113,7 +116,6 @@ const MAX: u8 = 0x5f;
 const SQRT: u8 = 0x51;
 const CMP: u8 = 0xc2;
 const ANDPS: Opc = Opc::new(0, 1, 0x54);
-const ANDNPS: Opc = Opc::new(0, 1, 0x55);
 const ORPS: Opc = Opc::new(0, 1, 0x56);
 const XORPS: Opc = Opc::new(0, 1, 0x57);
 /// Predicates of comparisons.
@@ -175,25 +177,12 @@ impl Gen {
         Some((f, f.shape(lanes)?))
     }
 
-    /// An operand in a vector register, with all bits of its format defined.
-    fn fp_operand(&mut self, v: Val, width: u32) -> Xmm {
-        let x = self.use_xmm(v);
-        let w = u32::from(self.op(v).w);
-        if w >= width {
-            return x;
-        }
-        // A value of 32 bits that is used as one of 64.
-        let t = self.scratch_xmm();
-        self.v3i(p3a(0x21), t, x, x, 0b1110);
-        t
-    }
-
     /// All operands, as an out-of-line evaluation finds them.
     fn fp_operands(&mut self, op: Op, width: u32) -> [Xmm; 3] {
         let vals = [op.va(), op.vb(), op.vc()];
         let mut out = [Xmm(0); 3];
         for (x, v) in out.iter_mut().zip(vals).take(op.operands()) {
-            *x = self.fp_operand(v, width);
+            *x = self.xmm_operand(v, width);
         }
         out
     }
@@ -285,9 +274,9 @@ impl Gen {
         let d = self.def_xmm(v);
         let opc = f.op(shape, byte);
         let jump = if matches!(byte, MIN | MAX) {
+            let t = self.scratch_xmm();
             let jump = self.jump_unordered(f, shape, a, b);
             // Of two zeros the host gives the second: both orders together tell their signs.
-            let t = self.scratch_xmm();
             self.v3(opc, d, a, b);
             self.v3(opc, t, b, a);
             self.v3(if byte == MIN { ORPS } else { ANDPS }, d, d, t);
@@ -324,8 +313,9 @@ impl Gen {
                 let args = self.fp_operands(op, f.width);
                 let s = args[0];
                 let d = self.def_xmm(v);
+                let temps = self.away_temps();
                 let jump = self.jump_integral(f, s);
-                self.round_away(f, d, s, false);
+                self.round_away(f, d, s, false, temps);
                 self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
                 true
             }
@@ -363,20 +353,22 @@ impl Gen {
     }
 
     /// A scalar of moderate size to the nearest integral value, ties away from zero; `exact`: raise Inexact.
-    fn round_away(&mut self, f: Format, d: Xmm, s: Xmm, exact: bool) {
+    fn round_away(&mut self, f: Format, d: Xmm, s: Xmm, exact: bool, [rest, half]: [Xmm; 2]) {
         let scalar = Shape::Scalar;
-        let (rest, sign) = (self.scratch_xmm(), self.vconst(f.splat(f.sign())));
-        let (half, one) = (self.vconst(f.splat(f.power(-1))), self.vconst(f.splat(f.power(0))));
         self.round_host(f, scalar, d, s, if exact { 3 } else { 3 | 8 });
         // What truncation took away is exact; if it is half or more, one is added with the value's sign.
         self.v3(f.op(scalar, SUB), rest, s, d);
-        let size = self.scratch_xmm();
-        self.v3(ANDNPS, size, sign, rest);
-        self.v3i(f.op(scalar, CMP), half, half, size, LE);
-        self.v3(ANDPS, one, one, half);
-        self.v3(ANDPS, sign, sign, s);
-        self.v3(ORPS, one, one, sign);
-        self.v3(f.op(scalar, ADD), d, d, one);
+        self.v3k(ANDPS, rest, rest, f.splat(f.sign() - 1));
+        self.load_const128(half, f.splat(f.power(-1)));
+        self.v3i(f.op(scalar, CMP), half, half, rest, LE);
+        self.v3k(ANDPS, half, half, f.splat(f.power(0)));
+        self.v3k(ANDPS, rest, s, f.splat(f.sign()));
+        self.v3(ORPS, half, half, rest);
+        self.v3(f.op(scalar, ADD), d, d, half);
+    }
+
+    fn away_temps(&mut self) -> [Xmm; 2] {
+        [self.scratch_xmm(), self.scratch_xmm()]
     }
 
     fn lower_fma(&mut self, v: Val, op: Op, f: Format, shape: Shape) {
@@ -449,6 +441,7 @@ impl Gen {
             self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
             return true;
         }
+        let g = self.scratch();
         // The packed instructions see the scalar only.
         self.v3i(p3a(0x21), d, s, s, 0b1110);
         if widening {
@@ -463,7 +456,6 @@ impl Gen {
         }
         let unordered = self.jump_unordered(SINGLE, scalar, s, s);
         self.asm.vex(p3a(0x1d), false, d.0, 0, d, Some(4));
-        let g = self.scratch();
         self.asm.mov_rx(false, g, d);
         self.asm.alu_i(Alu::And, false, g, 0x7fff);
         self.asm.alu_i(Alu::Cmp, false, g, 0x0400);
@@ -498,6 +490,8 @@ impl Gen {
             f.power(i64::from(value_bits))
         };
         let limit = limit - (u64::from(fbits) << f.fraction);
+        let (scaled, rounded) = (self.scratch_xmm(), self.scratch_xmm());
+        let temps = if rounding == Rounding::NearestAway { self.away_temps() } else { [scaled; 2] };
         self.asm.mov_rx(f.wide, d, s);
         let limit = if signed {
             self.asm.alu(Alu::Add, f.wide, d, d);
@@ -516,22 +510,20 @@ impl Gen {
         let scalar = Shape::Scalar;
         let mut x = s;
         if fbits > 0 {
-            x = self.scratch_xmm();
+            x = scaled;
             self.v3k(f.op(scalar, MUL), x, s, f.splat(f.power(i64::from(fbits))));
         }
         let current = match rounding {
             Rounding::Zero => false,
             Rounding::Dynamic => true,
             Rounding::NearestAway => {
-                let t = self.scratch_xmm();
-                self.round_away(f, t, x, true);
-                x = t;
+                self.round_away(f, rounded, x, true, temps);
+                x = rounded;
                 false
             }
             _ => {
-                let t = self.scratch_xmm();
-                self.round_host(f, scalar, t, x, host_rounding(rounding).unwrap_or(4));
-                x = t;
+                self.round_host(f, scalar, rounded, x, host_rounding(rounding).unwrap_or(4));
+                x = rounded;
                 false
             }
         };

@@ -146,6 +146,13 @@ impl Gen {
             } else if def.code == Code::Const128 {
                 Cold::Const(self.ir.pool[def.imm as usize])
             } else if let (Some(x), true) = (loc.xmm(), def.is_vector() || loc.gpr().is_none()) {
+                if def.w == 32 && p.size > 4 {
+                    // Nothing is known of the register's bits above the container.
+                    let upper = ColdStore { offset: p.offset + 4, size: p.size - 4, what: Cold::Const(0) };
+                    self.stub_stores.push(upper);
+                    self.stub_stores.push(ColdStore { offset: p.offset, size: 4, what: Cold::Xmm(x) });
+                    continue;
+                }
                 Cold::Xmm(x)
             } else if let Some(r) = loc.gpr() {
                 Cold::Gpr(r)
@@ -211,7 +218,9 @@ impl Gen {
             Data::Vector(self.use_xmm(value))
         } else if let Some(k) = self.imm(if size == 8 { 64 } else { 32 }, value) {
             Data::Const(k as u64)
-        } else if let (Some(x), None, 4..) = (self.loc(value).xmm(), self.loc(value).gpr(), size) {
+        } else if let (Some(x), None, true) =
+            (self.loc(value).xmm(), self.loc(value).gpr(), (4..=u32::from(self.op(value).w) / 8).contains(&size))
+        {
             self.pin_xmm(x);
             Data::Low(x)
         } else {

@@ -112,14 +112,14 @@ impl Gen {
                 let _ = d;
             }
             Code::Pair => {
-                let y = self.use_xmm(b);
-                let d = self.def_xmm_from(v, a);
+                let y = self.xmm_operand(b, 64);
+                let d = self.def_xmm_from_wide(v, a, 64);
                 self.asm.sse(PUNPCKLQDQ, d, y);
             }
             Code::Lane => self.lower_lane(v, a, e, i),
             Code::SetLane => self.lower_set_lane(v, a, b, e, i),
             Code::Splat => {
-                let d = self.def_xmm_from(v, a);
+                let d = self.def_xmm_from_wide(v, a, e);
                 match e {
                     64 => self.asm.sse(PUNPCKLQDQ, d, d),
                     32 => self.asm.sse_i(PSHUFD, d, d, 0),
@@ -152,6 +152,28 @@ impl Gen {
             _ => return false,
         }
         true
+    }
+
+    /// An operand in a vector register, with at least `width` (32 or 64) bits defined: values in a container of 32 bits
+    /// leave the rest of their register undefined.
+    pub fn xmm_operand(&mut self, v: Val, width: u32) -> Xmm {
+        let x = self.use_xmm(v);
+        if u32::from(self.op(v).w) >= width {
+            return x;
+        }
+        let t = self.scratch_xmm();
+        self.asm.sse_i(p3a(0x21), t, x, 0x0e);
+        t
+    }
+
+    /// Like [`Gen::def_xmm_from`], with at least `width` bits defined.
+    fn def_xmm_from_wide(&mut self, v: Val, from: Val, width: u32) -> Xmm {
+        if u32::from(self.op(from).w) >= width {
+            return self.def_xmm_from(v, from);
+        }
+        let d = self.xmm_operand(from, width);
+        self.assign_xmm(v, d);
+        d
     }
 
     /// `d = a op b` for an operation whose operands may be swapped.
@@ -202,7 +224,7 @@ impl Gen {
 
     fn lower_set_lane(&mut self, v: Val, a: Val, b: Val, e: u32, i: u32) {
         let in_xmm = self.loc(b).xmm().is_some();
-        if in_xmm && e >= 32 {
+        if in_xmm && e >= 32 && u32::from(self.op(b).w) >= e {
             let x = self.use_xmm(b);
             let d = self.def_xmm_from(v, a);
             match (e, i) {
