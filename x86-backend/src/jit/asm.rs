@@ -683,7 +683,7 @@ impl Asm {
     }
     /// Fills up to a multiple of `n` with `int3`.
     pub fn align(&mut self, n: usize) {
-        while self.pos % n != 0 && !self.full {
+        while !self.pos.is_multiple_of(n) && !self.full {
             self.raw(&[0xcc]);
         }
     }

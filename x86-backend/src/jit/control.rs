@@ -159,7 +159,7 @@ impl Gen {
         } else if loc.lazy && loc.gpr().is_none() && op.is_flags() {
             self.store_flags(v, p.offset);
             return Some(if op.code == Code::SubFlags { Carry::Borrow } else { Carry::Same });
-        } else if let (Some(x), None, true) = (loc.xmm(), loc.gpr(), p.size >= 4) {
+        } else if let (Some(x), None, true) = (loc.xmm(), loc.gpr(), (4..=u32::from(op.w) / 8).contains(&p.size)) {
             self.asm.store_x(p.size, m, x);
         } else {
             let pinned = self.gpr_pins;
@@ -189,7 +189,7 @@ impl Gen {
         loop {
             let lazy = |g: &Self, p: &Pending| g.loc(Val(p.val)).lazy && g.op(Val(p.val)).is_flags();
             let next = self.place.pending.iter().position(|p| !lazy(self, p));
-            match next.or_else(|| if self.place.pending.is_empty() { None } else { Some(0) }) {
+            match next.or(if self.place.pending.is_empty() { None } else { Some(0) }) {
                 None => return None,
                 Some(i) => {
                     let v = Val(self.place.pending[i].val);
@@ -304,7 +304,7 @@ impl Gen {
             let v = Val(*v);
             if self.loc(v).lazy && self.uses[v.index()] > 0 && !(v == keep_lazy && self.dies(v)) {
                 self.use_gpr(v);
-                self.to_frame(v);
+                self.spill(v);
                 self.unpin();
             }
         }
@@ -323,13 +323,13 @@ impl Gen {
                 self.place.homes.retain(|x| x.val != h.val);
             }
             self.loc_mut(v).home = false;
-            self.to_frame(v);
+            self.spill(v);
             self.unpin();
         }
         for i in 0..16 {
             for v in [self.place.gprs[i], self.place.xmms[i]] {
                 if v != NONE {
-                    self.to_frame(Val(v));
+                    self.spill(Val(v));
                 }
             }
         }
@@ -456,7 +456,7 @@ impl Gen {
                 }
                 self.place.homes.retain(|x| x.val != h.val);
                 self.loc_mut(v).home = false;
-                self.to_frame(v);
+                self.spill(v);
                 self.unpin();
             }
             self.loc_mut(v).home = false;

@@ -3,7 +3,7 @@
 //! Truth values and flags are lazy: their operation emits nothing, and whoever consumes them has the comparison made in
 //! place, followed directly by the jump, set or move that looks at EFLAGS.
 
-use super::asm::{Alu, Asm, Cc, Gpr, Mem, RAX, RSP, Sh};
+use super::asm::{Alu, Asm, Cc, Gpr, Mem, RAX, RSP, Sh, Xmm};
 use super::ir::{Code, Op, Val};
 use super::regs::{Gen, frame};
 use crate::emit::Cond;
@@ -21,6 +21,7 @@ pub(super) enum Carry {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place1 {
     Reg(Gpr),
+    Low(Xmm),
     Mem(u32, Mem),
     Const(u64),
 }
@@ -81,6 +82,17 @@ impl Gen {
                 cc
             }
         }
+    }
+
+    /// Notes a lazy flags value. Its operands must be somewhere, for the stubs that may have to store the flags.
+    pub fn lower_lazy_flags(&mut self, v: Val, op: Op) {
+        for x in [op.va(), op.vb()].into_iter().take(op.operands()) {
+            if self.loc(x).lazy && !self.is_const(x) {
+                self.use_gpr(x);
+                self.unpin();
+            }
+        }
+        self.make_lazy(v);
     }
 
     /// Sets EFLAGS as a lazy flags value says.
@@ -268,6 +280,9 @@ impl Gen {
         if let Some(r) = loc.gpr() {
             return Some(Place1::Reg(r));
         }
+        if let Some(x) = loc.xmm() {
+            return Some(Place1::Low(x));
+        }
         if let Some(s) = loc.frame() {
             return Some(Place1::Mem(8, Self::spill_slot(s)));
         }
@@ -286,6 +301,8 @@ impl Gen {
         }
         let load = |asm: &mut Asm, d: Gpr, p: Place1| match p {
             Place1::Reg(r) => asm.mov_rr(true, d, r),
+            // Bits above the flags' width do not count.
+            Place1::Low(x) => asm.mov_rx(true, d, x),
             Place1::Mem(size, m) => asm.load(size, d, m),
             Place1::Const(k) => asm.mov_ri(d, k),
         };

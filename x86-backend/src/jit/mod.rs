@@ -388,9 +388,8 @@ impl Gen {
             Code::Insn => self.pc = op.imm,
             Code::Get => self.lower_get(v, op),
             Code::Put => self.lower_put(op),
-            Code::Cmp | Code::Test | Code::Cond | Code::AddFlags | Code::SubFlags | Code::LogicFlags => {
-                self.make_lazy(v)
-            }
+            Code::Cmp | Code::Test | Code::Cond => self.make_lazy(v),
+            Code::AddFlags | Code::SubFlags | Code::LogicFlags => self.lower_lazy_flags(v, op),
             Code::AdcFlags => {
                 self.lower_adc_flags(v, op);
                 self.end_op(v);

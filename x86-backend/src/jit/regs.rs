@@ -320,7 +320,7 @@ impl Gen {
         Self::spill_slot(self.frame_slot(v))
     }
     /// Stores a value that stands in a register to its frame slot, unless it is there.
-    pub fn to_frame(&mut self, v: Val) {
+    pub fn spill(&mut self, v: Val) {
         let loc = self.loc(v);
         if loc.frame().is_some() || self.is_const(v) {
             return;
@@ -367,7 +367,7 @@ impl Gen {
         }
         let loc = self.loc(v);
         if !loc.home && loc.frame().is_none() && loc.xmm().is_none() && !self.is_const(v) {
-            self.to_frame(v);
+            self.spill(v);
         }
         self.place.gprs[usize::from(r.0)] = NONE;
         self.loc_mut(v).gpr = NO_REG;
@@ -473,10 +473,10 @@ impl Gen {
             if let Some(s) = loc.frame() {
                 return Rm::Mem(Self::spill_slot(s));
             }
-            if let Some(h) = self.home_of(v) {
-                if h.size * 8 >= w {
-                    return Rm::Mem(Self::state(h.offset));
-                }
+            if let Some(h) = self.home_of(v)
+                && h.size * 8 >= w
+            {
+                return Rm::Mem(Self::state(h.offset));
             }
         }
         self.use_gpr(v).into()
@@ -520,7 +520,7 @@ impl Gen {
         }
         let loc = self.loc(v);
         if !loc.home && loc.frame().is_none() && loc.gpr().is_none() {
-            self.to_frame(v);
+            self.spill(v);
         }
         self.place.xmms[usize::from(x.0)] = NONE;
         self.loc_mut(v).xmm = NO_REG;
@@ -632,7 +632,7 @@ impl Gen {
             if v != NONE {
                 let loc = self.loc(Val(v));
                 if !loc.home && loc.frame().is_none() {
-                    self.to_frame(Val(v));
+                    self.spill(Val(v));
                 }
                 self.place.xmms[usize::from(i)] = NONE;
                 self.loc_mut(Val(v)).xmm = NO_REG;
@@ -647,7 +647,7 @@ impl Gen {
         let v = Val(v);
         let loc = self.loc(v);
         if !loc.home && loc.frame().is_none() && !self.is_const(v) {
-            self.to_frame(v);
+            self.spill(v);
         }
         self.place.gprs[usize::from(r.0)] = NONE;
         self.loc_mut(v).gpr = NO_REG;

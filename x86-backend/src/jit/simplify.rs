@@ -44,6 +44,17 @@ impl Build {
 
     fn two(&mut self, code: Code, w: u32, a: Val, b: Val) -> Val {
         let (a, b) = (self.operand(w, a), self.operand(w, b));
+        if let (Some(x), Some(y)) = (self.konst(a), self.konst(b)) {
+            let k = match code {
+                Code::And => Some(x & y),
+                Code::Or => Some(x | y),
+                Code::Xor => Some(x ^ y),
+                _ => None,
+            };
+            if let Some(k) = k {
+                return self.int(w, k & mask64(w));
+            }
+        }
         self.pure(Op::new(code, w).ab(a, b))
     }
 
@@ -61,11 +72,12 @@ impl Build {
                 return self.trunc(a, w);
             }
             let x = self.op(a);
-            if x.code == Code::Add && u32::from(x.w) == w {
-                if let Some(j) = self.konst(x.vb()) {
-                    let sum = self.int(w, j.wrapping_add(k) & mask64(w));
-                    return self.add(w, x.va(), sum);
-                }
+            if x.code == Code::Add
+                && u32::from(x.w) == w
+                && let Some(j) = self.konst(x.vb())
+            {
+                let sum = self.int(w, j.wrapping_add(k) & mask64(w));
+                return self.add(w, x.va(), sum);
             }
             let k = self.int(w, k);
             return self.pure(Op::new(Code::Add, w).ab(a, k));
@@ -110,11 +122,12 @@ impl Build {
                 return a;
             }
             let x = self.op(a);
-            if x.code == Code::And && x.w != 128 {
-                if let Some(j) = self.konst(x.vb()) {
-                    let k = self.int(w, j & k);
-                    return self.and(w, x.va(), k);
-                }
+            if x.code == Code::And
+                && x.w != 128
+                && let Some(j) = self.konst(x.vb())
+            {
+                let k = self.int(w, j & k);
+                return self.and(w, x.va(), k);
             }
             // A mask that fits 32 bits makes it a 32-bit operation.
             let w = if k >> 32 == 0 && k != 0xffff_ffff { 32 } else { w };
@@ -129,10 +142,10 @@ impl Build {
 
     pub fn or(&mut self, w: u32, a: Val, b: Val) -> Val {
         let (a, b) = if self.konst(a).is_some() { (b, a) } else { (a, b) };
-        if let Some(k) = self.konst(b) {
-            if k & mask64(w) == 0 {
-                return self.trunc(a, w);
-            }
+        if let Some(k) = self.konst(b)
+            && k & mask64(w) == 0
+        {
+            return self.trunc(a, w);
         }
         if a == b {
             return self.trunc(a, w);
@@ -150,10 +163,11 @@ impl Build {
             if k == mask64(w) {
                 return self.not(w, a);
             }
-            if k == 1 && self.sig(a) == 1 {
-                if let Some(v) = self.inverse(a) {
-                    return v;
-                }
+            if k == 1
+                && self.sig(a) == 1
+                && let Some(v) = self.inverse(a)
+            {
+                return v;
             }
         }
         if a == b {

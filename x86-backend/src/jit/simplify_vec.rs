@@ -87,7 +87,7 @@ impl Build {
             let w = EvalOp::Extract { n: 128, lo, len };
             return self.eval(w, len, [a, Val::NONE, Val::NONE]);
         }
-        if matches!(len, 8 | 16 | 32 | 64) && lo % len == 0 {
+        if matches!(len, 8 | 16 | 32 | 64) && lo.is_multiple_of(len) {
             return self.lane(len, a, lo / len);
         }
         if lo / 64 == (lo + len - 1) / 64 {

@@ -84,7 +84,7 @@ fn access<'a>(
     }
     let offset = va.wrapping_sub(BASE) as usize;
     let strict = desc.access().intersects(Access::ALIGNED | Access::ATOMIC | Access::EXCLUSIVE);
-    let aligned = !strict || va % size as u64 == 0;
+    let aligned = !strict || va.is_multiple_of(size as u64);
     let end = PAGES * 4096 - 4096;
     if offset > end || offset + size > end || !aligned {
         cpu.state.x[7] = 0xfa17;
@@ -164,7 +164,7 @@ extern "sysv64" fn help_impure(vcpu: *mut u8, a: u64, b: u64, c: u64, d: u64, e:
 extern "sysv64" fn help_raising(vcpu: *mut u8, a: u64) -> HelperRet {
     let (cpu, engine) = parts(vcpu);
     engine.seen.push((cpu.state.normal(), [a, 0, 0, 0], [0; 2]));
-    if a % 4 == 0 {
+    if a.is_multiple_of(4) {
         cpu.state.pc ^= 0x123_0000;
         return FAULT;
     }

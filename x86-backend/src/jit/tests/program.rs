@@ -59,7 +59,7 @@ struct Run<'p, B: Executor> {
 
 fn pick<B: Executor>(b: &mut B, pool: &Pool<B::V>, n: Width, k: u32) -> B::V {
     let of_width: Vec<_> = pool.iter().filter(|(w, _)| *w == n).collect();
-    if of_width.is_empty() || k % 5 == 0 {
+    if of_width.is_empty() || k.is_multiple_of(5) {
         let v = CONSTS[(k / 5) as usize % CONSTS.len()];
         let v = if n >= 64 || n == FLAGS { v } else { v & ((1 << n) - 1) };
         return b.konst(n, if n == 64 { v & u128::from(u64::MAX) } else { v });
@@ -73,7 +73,7 @@ fn pick<B: Executor>(b: &mut B, pool: &Pool<B::V>, n: Width, k: u32) -> B::V {
 fn address<B: Executor>(b: &mut B, pool: &Pool<B::V>, k: u32) -> B::V {
     let place = [0u64, 8, 0x20, 0xff8, 0xffc, 0x1000, 0x1ffe, 0x2000, 0x2008, 0x0f0, 0x3000, 0x40][k as usize % 12];
     let base = b.konst(64, u128::from(BASE + place));
-    if k % 3 != 0 {
+    if !k.is_multiple_of(3) {
         return base;
     }
     let v = pick(b, pool, 64, k / 12);
