@@ -7,9 +7,16 @@ use clap::{ArgAction, Parser, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+const AFTER_HELP: &str = "\
+QEMU's spellings (-kernel, -initrd, -append, -dtb, -smp, -machine, -cpu, -accel, -no-reboot, -nographic) are understood.
+While the guest runs: Ctrl-a x quits, Ctrl-a h helps, Ctrl-a Ctrl-a sends Ctrl-a.
+
+Exit codes: 0 power-off, reset with --no-reboot, or quit; 1 guest panic with --exit-on-panic; 2 bad input; 70 engine bug;
+124 --timeout expired; 128 + n ended by signal n.";
+
 /// Runs an arm64 machine under dynamic binary translation.
 #[derive(Debug, Parser)]
-#[command(name = "host-launcher", version, about, max_term_width = 120)]
+#[command(name = "host-launcher", version, about, max_term_width = 120, after_help = AFTER_HELP)]
 pub struct Cli {
     /// arm64 Linux Image (raw, gzip or EFI zboot).
     #[arg(long, value_name = "FILE")]

@@ -4,7 +4,13 @@
 //! what a signal handler may: it formats into a buffer on its stack and writes that.
 
 use crate::terminal;
+use dbt_kernel::shared::Control;
 use std::fmt::Write;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The running machine's control block, for the report.
+static CONTROL: AtomicPtr<Control> = AtomicPtr::new(ptr::null_mut());
 
 const SIGNALS: [(i32, &str); 5] = [
     (libc::SIGSEGV, "invalid memory access"),
@@ -16,6 +22,7 @@ const SIGNALS: [(i32, &str); 5] = [
 
 /// Installs the handler. Threads of `std` have an alternate signal stack, so that a stack overflow is reported too.
 pub fn install() {
+    CONTROL.store(ptr::null_mut(), Ordering::SeqCst);
     let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) = report;
     for (signal, _) in SIGNALS {
         // SAFETY: all-zero is a valid `sigaction` to fill; the handler has the signature SA_SIGINFO asks for and is
@@ -27,6 +34,11 @@ pub fn install() {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
     }
+}
+
+/// The machine a report is about; a null pointer ends that.
+pub fn watch(control: *const Control) {
+    CONTROL.store(control.cast_mut(), Ordering::SeqCst);
 }
 
 /// Text without allocation.
@@ -74,6 +86,14 @@ extern "C" fn report(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
     let (address, registers) =
         unsafe { ((*info).si_addr() as u64, (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs) };
     let _ = writeln!(text, "host-launcher: engine bug: {what} at address {address:#x}");
+    // SAFETY: whoever set the pointer keeps the block and its machine until it is reset.
+    if let Some(control) = unsafe { CONTROL.load(Ordering::SeqCst).as_ref() } {
+        let rip = registers[libc::REG_RIP as usize] as u64;
+        let code = control.code_base..control.code_base + control.code_size;
+        let place = if code.contains(&rip) { "translated code" } else { "the engine or the launcher" };
+        // SAFETY: as above.
+        let _ = writeln!(text, "in {place}, guest pc {:#x}", unsafe { crate::engine::guest_pc(control) });
+    }
     for (index, (name, register)) in REGISTERS.iter().enumerate() {
         let end = if index % 4 == 3 { '\n' } else { ' ' };
         let _ = write!(text, "{name:>4} {:016x}{end}", registers[*register as usize]);

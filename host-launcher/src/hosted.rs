@@ -74,9 +74,11 @@ impl Running for HostedMachine {
 fn run(link: &Arc<Link>, released: &Receiver<()>) {
     let platform = Hosted(Arc::clone(link));
     let control: &Control = &link.control;
+    crate::crash::watch(std::ptr::from_ref(control));
     // A panic of the engine is an engine bug: reported, not propagated.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let ended = |stopped| {
+            crate::crash::watch(std::ptr::null());
             control.stopped.store(stopped, Ordering::SeqCst);
             link.end(None);
             // Until nobody can touch the vCPU's events word any more.

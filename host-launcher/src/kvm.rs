@@ -385,12 +385,12 @@ impl Run {
         }
     }
 
-    /// The engine is alive and has just read its clock: where it differs from ours by more than the way here took, the
-    /// hypervisor offsets it.
+    /// The engine is alive and has just read its clock: where it differs from ours by more than the way here can have taken
+    /// on a busy host, the hypervisor offsets it.
     fn ready(&self) {
         let control = &self.link.control;
         let ahead = control.tsc_probe.load(Ordering::SeqCst).wrapping_sub(host_cpu::tsc()) as i64;
-        let noise = (control.tsc_hz / 20) as i64;
+        let noise = control.tsc_hz as i64;
         if ahead.abs() > noise {
             log::debug!("the virtual machine's clock is {ahead} cycles ahead");
             self.link.set_tsc_offset(ahead);

@@ -5,7 +5,7 @@
 //! raised until the vCPU's thread has seen it.
 
 use crate::console::Finder;
-use crate::event_fd::EventFd;
+use crate::event_fd::{EventFd, poll, watch};
 use crate::mapping::Mapping;
 use dbt_kernel::shared::Control;
 use std::collections::VecDeque;
@@ -78,6 +78,8 @@ struct Output {
     line: Vec<u8>,
     lines: VecDeque<String>,
     closed: bool,
+    /// Readable when the user wants to end the run: output that nobody takes must not delay that.
+    interrupt: Option<i32>,
 }
 
 pub struct Link {
@@ -120,6 +122,7 @@ impl Link {
                 line: Vec::new(),
                 lines: VecDeque::new(),
                 closed: false,
+                interrupt: None,
             }),
             vcpu_wake: EventFd::new()?,
             serve_wake: EventFd::new()?,
@@ -127,6 +130,11 @@ impl Link {
             ended: AtomicBool::new(false),
             failure: Mutex::new(None),
         })
+    }
+
+    /// Output gives up while this descriptor is readable.
+    pub fn set_interrupt(&self, fd: i32) {
+        lock(&self.output).interrupt = Some(fd);
     }
 
     /// Learns how far the engine's TSC is ahead of ours.
@@ -265,7 +273,7 @@ impl Link {
         if !bytes.is_empty() {
             output.panic.feed(&bytes);
             output.panic_end.feed(&bytes);
-            if !output.closed && write_all(1, &bytes).is_err() {
+            if !output.closed && write_all(1, &bytes, output.interrupt).is_err() {
                 output.closed = true;
             }
         }
@@ -303,23 +311,28 @@ impl Output {
     }
 }
 
-/// Writes everything, however long it takes.
-pub fn write_all(fd: i32, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes everything, however long it takes, or until `interrupt` is readable: then the rest is lost.
+fn write_all(fd: i32, mut bytes: &[u8], interrupt: Option<i32>) -> io::Result<()> {
+    /// A pipe that is ready takes as much at once.
+    const CHUNK: usize = 4096;
     while !bytes.is_empty() {
+        let mut fds = [libc::pollfd { fd, events: libc::POLLOUT, revents: 0 }, watch(interrupt.unwrap_or(-1))];
+        poll(&mut fds, None);
+        if fds[1].revents != 0 && fds[0].revents == 0 {
+            return Ok(());
+        }
+        if fds[0].revents == 0 {
+            continue;
+        }
         // SAFETY: reads from the slice only.
-        let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len().min(CHUNK)) };
         if written >= 0 {
             bytes = &bytes[written as usize..];
             continue;
         }
         let error = io::Error::last_os_error();
-        match error.kind() {
-            io::ErrorKind::Interrupted => {}
-            io::ErrorKind::WouldBlock => {
-                let mut fds = [libc::pollfd { fd, events: libc::POLLOUT, revents: 0 }];
-                crate::event_fd::poll(&mut fds, None);
-            }
-            _ => return Err(error),
+        if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) {
+            return Err(error);
         }
     }
     Ok(())

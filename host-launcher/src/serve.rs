@@ -110,6 +110,7 @@ pub struct Server<'a> {
 impl Server<'_> {
     /// Serves until the run is over and the engine has stopped.
     pub fn run(mut self) -> Exit {
+        self.link.set_interrupt(self.signals.fd());
         let exit = self.serve();
         if !self.link.ended() {
             self.link.request_stop();

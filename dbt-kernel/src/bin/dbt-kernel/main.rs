@@ -13,10 +13,13 @@ mod nucleus;
 
 use armv8_guest::Armv8;
 use core::fmt::{self, Write};
+use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use dbt_kernel::machine::Machine;
 use dbt_kernel::platform::Platform;
 use dbt_kernel::shared::{self, Control, doorbell, layout, stopped};
+use x86_backend::guest::Guest;
+use x86_backend::runtime::{Runtime, Vcpu};
 
 fn control() -> &'static Control {
     // SAFETY: the launcher maps an initialised control block there for good; what changes in it is atomic.
@@ -73,31 +76,48 @@ impl Platform for Vm {
     }
 }
 
+/// Takes the features that don't work here out of the control block.
+fn confirm_features() {
+    let offered = control().host_features;
+    let confirmed = features::confirmed(offered);
+    if confirmed != offered {
+        log!("host features {:#x} don't work in the virtual machine: not used", offered & !confirmed);
+        // SAFETY: the launcher doesn't read the field after having filled it, and no reference of ours is alive here.
+        unsafe { (&raw mut (*(layout::CONTROL as *mut Control)).host_features).write(confirmed) };
+    }
+}
+
 #[unsafe(no_mangle)]
 extern "sysv64" fn main() -> ! {
-    let control = control();
-    control.tsc_probe.store(Vm.tsc(), Ordering::SeqCst);
+    control().tsc_probe.store(Vm.tsc(), Ordering::SeqCst);
     ring(doorbell::READY);
     // SAFETY: the launcher maps the heap there, for nothing else.
-    if !unsafe { memory::HEAP.claim(control.heap_base, control.heap_size) } {
+    if !unsafe { memory::HEAP.claim(control().heap_base, control().heap_size) } {
         log!("the launcher gave the engine no heap");
         stop(stopped::ENGINE_BUG);
     }
-    let missing = control.host_features & !features::confirmed(control.host_features);
-    if missing != 0 {
-        log!("host features {missing:#x} don't work in the virtual machine: not used");
-    }
+    confirm_features();
     let before = Vm.tsc();
     // SAFETY: drops translations only, which the processor finds again.
     unsafe { nucleus::nucleus_call(shared::nucleus::FLUSH, 0, 0) };
     log!("a call of the nucleus takes {} cycles here", Vm.tsc() - before);
-    run(control)
+    run(control())
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     log!("{info}");
     stop(stopped::ENGINE_BUG)
+}
+
+/// The guest's program counter as last stored; 0 before there is a guest.
+fn guest_pc() -> u64 {
+    type State = <Armv8 as Guest>::State;
+    let events = control().events_word[0].load(Ordering::Relaxed);
+    let base = offset_of!(Vcpu<State>, rt) + offset_of!(Runtime, events);
+    let state = events.checked_sub(base as u64).filter(|_| events != 0);
+    // SAFETY: the engine publishes the word's address while the block it belongs to lives.
+    state.map_or(0, |state| unsafe { ((state + u64::from(Armv8::PC_OFFSET)) as *const u64).read_volatile() })
 }
 
 /// Called by `fault_entry` for every exception in ring 3. Returning resumes as `context` says.
@@ -107,6 +127,12 @@ extern "sysv64" fn fault(context: &mut nucleus::Context) {
         return;
     }
     let frame = &context.frame;
+    let code = layout::CODE..layout::CODE + control().code_size;
+    log!(
+        "{}, guest pc {:#x}",
+        if code.contains(&frame.rip) { "in translated code" } else { "in the engine" },
+        guest_pc()
+    );
     log!(
         "exception {} (error {:#x}) in ring {} at rip {:#x}, cr2 {:#x}",
         frame.vector,
