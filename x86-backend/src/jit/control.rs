@@ -142,9 +142,10 @@ impl Gen {
             } else if p.size < 8 {
                 self.asm.store_imm(p.size, m, op.imm as i32);
             } else {
+                let pinned = self.gpr_pins;
                 let r = self.use_gpr(v);
                 self.asm.store(8, m, r);
-                self.gpr_pins &= !(1 << r.0);
+                self.gpr_pins = pinned;
             }
             if p.size == 16 {
                 self.asm.store_imm(8, m.offset(8), 0);
@@ -153,9 +154,10 @@ impl Gen {
         }
         let loc = self.loc(v);
         if op.is_vector() {
+            let pinned = self.xmm_pins;
             let x = self.use_xmm(v);
             self.asm.movups_store(m, x);
-            self.xmm_pins &= !(1 << x.0);
+            self.xmm_pins = pinned;
         } else if loc.lazy && loc.gpr().is_none() && op.is_flags() {
             self.store_flags(v, p.offset);
             return Some(if op.code == Code::SubFlags { Carry::Borrow } else { Carry::Same });
