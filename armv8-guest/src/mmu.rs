@@ -122,6 +122,8 @@ struct Half {
     disabled: bool,
     top_byte_ignored: bool,
     hierarchical: bool,
+    /// E0PD: unprivileged accesses fault without a walk.
+    hidden_from_user: bool,
 }
 
 impl Regime {
@@ -177,6 +179,7 @@ impl Regime {
             disabled: self.tcr_bit(if upper { 23 } else { 7 }),
             top_byte_ignored: self.tcr_bit(if upper { 38 } else { 37 }),
             hierarchical: !self.tcr_bit(if upper { 42 } else { 41 }),
+            hidden_from_user: self.tcr_bit(if upper { 56 } else { 55 }),
         }
     }
 
@@ -237,7 +240,8 @@ impl Regime {
         // Above the input address all bits are alike; the tag does not count.
         let checked = if half.top_byte_ignored { ((va << 8) as i64) >> 8 } else { va as i64 };
         let sign = checked >> half.input_bits;
-        if half.disabled || sign != if upper { -1 } else { 0 } {
+        let out_of_reach = mode == Mode::User && half.hidden_from_user;
+        if half.disabled || out_of_reach || sign != if upper { -1 } else { 0 } {
             return Err(Fault::Translation(0));
         }
         let input = va & ((1u64 << half.input_bits) - 1);

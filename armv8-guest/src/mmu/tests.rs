@@ -53,6 +53,12 @@ fn translation_faults_name_their_level() {
     assert_eq!(go(&mut m, VA | 0xab << 56, Read, Mode::Kernel).unwrap().phys, 0x4001_2000);
     m.cpu.state.tcr_el1 |= 1 << 7;
     assert_eq!(go(&mut m, VA, Read, Mode::Kernel), Err(Fault::Translation(0)));
+    // E0PD0 hides the lower half from EL0 only, E0PD1 the upper half.
+    m.cpu.state.tcr_el1 = m.cpu.state.tcr_el1 & !(1 << 7) | 1 << 55;
+    assert!(go(&mut m, VA, Read, Mode::Kernel).is_ok());
+    assert_eq!(go(&mut m, VA, Read, Mode::User), Err(Fault::Translation(0)));
+    m.cpu.state.tcr_el1 ^= 3 << 55;
+    assert_ne!(go(&mut m, VA, Read, Mode::User), Err(Fault::Translation(0)));
     // A block at level 0 and a level 3 descriptor of the block kind do not exist.
     m.cpu.state.tcr_el1 &= !(1 << 7);
     let entry = m.entry(VA, 3);
