@@ -415,9 +415,9 @@ impl Lowerer<'_> {
         if d.as_const().is_some_and(|d| d < 0) {
             let (s, l) = (self.describe(Ty::Bits(small)), self.describe(Ty::Bits(large)));
             return if trunc {
-                self.fail(span, format!("`trunc` to {s} of {l}"))
+                self.fail(span, format!("`trunc` to {s}, but the operand is narrower: {l}"))
             } else {
-                self.fail(span, format!("an extension to {l} of {s}"))
+                self.fail(span, format!("extended to {l}, but the operand is wider: {s}"))
             };
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::program::Program;
 use super::uses::{Names, block_names, bound_names, expr_names, part_names, type_names, walk_blocks};
 use crate::diag::{Error, Session, Span};
 use crate::model::Model;
-use crate::ssa::{Body, Op, Region, Stmt};
+use crate::ssa::{Body, Op, Region, StateId, Stmt};
 
 /// Reports fields, variables and functions that nothing mentions.
 pub fn unused(session: &mut Session, prog: &Program, insns: &[Box<ast::Insn>], sysregs: &[Box<ast::Sysreg>]) {
@@ -167,6 +167,47 @@ fn context_body(session: &mut Session, model: &Model, body: &Body) {
     for (span, name) in found {
         let e = Error::new(span, format!("writing the context element `{name}` needs `end_block()` on the same path"));
         session.error(e.note("translated code of this block is only valid for the old value"));
+    }
+    let mut stale = Vec::new();
+    stale_reads(model, body, &body.root, &mut HashSet::new(), &mut stale);
+    for (span, name) in stale {
+        let e =
+            Error::new(span, format!("`{name}` has been written by this instruction, but a read gives the old value"));
+        session.error(e.note("context elements are read during translation; keep the new value in a variable"));
+    }
+}
+
+/// Reads of context elements after writes.
+fn stale_reads(
+    model: &Model,
+    body: &Body,
+    r: &Region,
+    written: &mut HashSet<StateId>,
+    found: &mut Vec<(Span, String)>,
+) {
+    for s in &r.stmts {
+        match s {
+            Stmt::Eval(v) => match body[*v].op {
+                Op::StateSet(id) if model.state[id.index()].context => {
+                    written.insert(id);
+                }
+                Op::StateGet(id) if written.contains(&id) => {
+                    found.push((body[*v].span, model.state[id.index()].name.clone()));
+                }
+                _ => {}
+            },
+            Stmt::If { then, otherwise, .. } => {
+                let mut arms = [written.clone(), written.clone()];
+                stale_reads(model, body, then, &mut arms[0], found);
+                stale_reads(model, body, otherwise, &mut arms[1], found);
+                for (arm, region) in arms.into_iter().zip([then, otherwise]) {
+                    if !region.diverges {
+                        written.extend(arm);
+                    }
+                }
+            }
+            Stmt::For { body: inner, .. } => stale_reads(model, body, inner, written, found),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::program::{Const, Program, builtin_const};
 use super::uses::{Names, block_names, expr_names, part_names, type_names};
 use super::vector::is_vector_builtin;
 use crate::diag::{Error, Session, Span};
-use crate::model::{Feature, Helper, Model, NameTable, StateElement};
+use crate::model::{Feature, Helper, Model, NameTable, StateElement, Sysreg};
 use crate::ssa::{HelperId, StateId, Ty, Width};
 
 /// Functions that the language defines (beside the vector ones).
@@ -249,6 +249,7 @@ pub fn build(session: &mut Session, isa: Option<(String, u32, Span)>, items: Vec
             model.sysregs.push(r);
         }
     }
+    same_encodings(&prog, session, &model.sysregs);
     super::check::unused(session, &prog, &insns, &sysregs);
     model.names = prog.names;
     model.state = prog.state;
@@ -261,6 +262,17 @@ pub fn build(session: &mut Session, isa: Option<(String, u32, Span)>, items: Vec
     model.helpers = prog.helpers;
     super::check::context_writes(session, &model);
     if session.has_errors() { None } else { Some(model) }
+}
+
+/// Two registers of this build with one encoding.
+fn same_encodings(prog: &Program, session: &mut Session, sysregs: &[Sysreg]) {
+    let mut seen: HashMap<[u8; 5], &Sysreg> = HashMap::new();
+    for r in sysregs.iter().filter(|r| r.requires.iter().all(|f| prog.features.get(f) != Some(&false))) {
+        if let Some(other) = seen.insert(r.encoding, r) {
+            let e = Error::new(r.span, format!("{} has the encoding of {}", r.name, other.name));
+            session.error(e.related(other.span, "declared here"));
+        }
+    }
 }
 
 pub(super) fn check_features(prog: &Program, session: &mut Session, names: &[Ident]) {
