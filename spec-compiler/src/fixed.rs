@@ -62,7 +62,10 @@ pub const fn smulh(n: u32, a: u128, b: u128) -> u128 {
 
 #[must_use]
 pub const fn udiv(a: u128, b: u128) -> u128 {
-    if b == 0 { 0 } else { a / b }
+    match a.checked_div(b) {
+        Some(q) => q,
+        None => 0,
+    }
 }
 
 #[must_use]

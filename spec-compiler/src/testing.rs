@@ -76,15 +76,8 @@ impl Builder {
         then: impl FnOnce(&mut Self) -> Vec<ValueId>,
         otherwise: impl FnOnce(&mut Self) -> Vec<ValueId>,
     ) -> Vec<ValueId> {
-        let arm = |e: &mut Self, f: Box<dyn FnOnce(&mut Self) -> Vec<ValueId> + '_>| {
-            e.regions.push(Region::default());
-            let results = f(e);
-            let mut r = e.regions.pop().expect("pushed above");
-            r.results = if r.diverges { Vec::new() } else { results };
-            r
-        };
-        let then = arm(self, Box::new(then));
-        let otherwise = arm(self, Box::new(otherwise));
+        let then = self.arm(then);
+        let otherwise = self.arm(otherwise);
         let results: Vec<ValueId> = types
             .iter()
             .map(|&ty| self.body.value(Op::IfResult, Vec::new(), ty, Time::Fixed, Span::default()))
@@ -92,6 +85,14 @@ impl Builder {
         self.top().diverges = then.diverges && otherwise.diverges;
         self.top().stmts.push(Stmt::If { cond, then, otherwise, results: results.clone() });
         results
+    }
+
+    fn arm(&mut self, f: impl FnOnce(&mut Self) -> Vec<ValueId>) -> Region {
+        self.regions.push(Region::default());
+        let results = f(self);
+        let mut r = self.regions.pop().expect("pushed above");
+        r.results = if r.diverges { Vec::new() } else { results };
+        r
     }
 
     pub fn for_(&mut self, lo: ValueId, hi: ValueId, f: impl FnOnce(&mut Self, ValueId)) {

@@ -7,9 +7,12 @@
 //! Dynamic variables assigned in an arm of a dynamic `if` travel as results of `branch_on`: the arm's closure works on
 //! its own shadowing copy.
 
+use super::expr::{as_u32, binding, ends_in_return, is_word, rust_type, strip, tuple, typed_int};
+use super::ops::{access, branch_kind};
 use super::text::{Names, Text};
-use crate::model::{Model, Pattern, PieceKind};
-use crate::ssa::{BinOp, Body, CmpOp, Op, Region, Stmt, Time, Ty, UnOp, ValueId, VarId, Width};
+use super::usage::{collect_sets, count_uses, field_expr, var_homes};
+use crate::model::{Model, Pattern};
+use crate::ssa::{Body, Op, Region, Stmt, Time, Ty, ValueId, VarId, Width};
 use std::collections::{HashMap, HashSet};
 
 /// Longest expression that is written in place.
@@ -19,25 +22,25 @@ const INLINE_LIMIT: usize = 72;
 pub const RESERVED: &[&str] = &["b", "word", "pc", "context", "out", "encoding", "value"];
 
 pub struct BodyEmitter<'a> {
-    model: &'a Model,
-    body: &'a Body,
-    pattern: Option<&'a Pattern>,
+    pub(super) model: &'a Model,
+    pub(super) body: &'a Body,
+    pub(super) pattern: Option<&'a Pattern>,
     pub text: Text,
     names: Names,
     /// Number of uses of each value.
-    uses: Vec<u32>,
+    pub(super) uses: Vec<u32>,
     /// What to write for each value that has been emitted.
-    exprs: Vec<Option<String>>,
-    var_names: Vec<String>,
+    pub(super) exprs: Vec<Option<String>>,
+    pub(super) var_names: Vec<String>,
     /// Where each variable is declared: region and statement in it, in the order of the walk.
     homes: HashMap<(usize, usize), Vec<VarId>>,
     next_region: usize,
     declared: HashSet<VarId>,
-    fields: HashMap<u32, String>,
+    pub(super) fields: HashMap<u32, String>,
     /// Lifted fixed values, innermost scope last.
     lifts: Vec<HashMap<(ValueId, String), String>>,
     /// What `Op::Param(i)` is.
-    params: Vec<String>,
+    pub(super) params: Vec<String>,
 }
 
 impl<'a> BodyEmitter<'a> {
@@ -164,7 +167,7 @@ impl<'a> BodyEmitter<'a> {
     }
 
     /// A fixed `int` operand as `u32`.
-    fn arg_u32(&self, id: ValueId, i: usize) -> String {
+    pub(super) fn arg_u32(&self, id: ValueId, i: usize) -> String {
         as_u32(&self.expr(self.arg(id, i)))
     }
 
@@ -476,7 +479,7 @@ impl<'a> BodyEmitter<'a> {
         }
     }
 
-    fn slot(&self, id: ValueId, state: usize, indexed: bool) -> String {
+    pub(super) fn slot(&self, id: ValueId, state: usize, indexed: bool) -> String {
         let element = &self.model.state[state];
         if element.count.is_some() && indexed {
             format!("slots::{}({})", super::text::snake(&element.name), strip(&self.expr(self.arg(id, 0))))
@@ -485,7 +488,7 @@ impl<'a> BodyEmitter<'a> {
         }
     }
 
-    fn sysreg_number(&self, id: ValueId) -> String {
+    pub(super) fn sysreg_number(&self, id: ValueId) -> String {
         let parts: Vec<String> = (0..5).map(|i| strip(&self.expr(self.arg(id, i)))).collect();
         format!("support::sysreg_number({})", parts.join(", "))
     }
@@ -522,120 +525,6 @@ impl<'a> BodyEmitter<'a> {
         self.exprs[id.index()] = Some(name);
     }
 
-    fn fixed_expr(&self, id: ValueId) -> String {
-        let data = &self.body[id];
-        let a = |i: usize| self.expr(data.args[i]);
-        let s = |i: usize| strip(&self.expr(data.args[i]));
-        let w = self.width(data.ty);
-        let arg_w = |i: usize| self.width(self.body[data.args[i]].ty);
-        let infix_int = |op: &str| format!("({} {op} {})", typed_int(&a(0)), a(1));
-        let infix_bits = |op: &str| format!("({} {op} {})", typed_bits(&a(0)), a(1));
-        match &data.op {
-            Op::Int(i) if *i < 0 => format!("({i})"),
-            Op::Int(i) => i.to_string(),
-            Op::Bool(b) => b.to_string(),
-            Op::Bits(v) if *v < 10 => v.to_string(),
-            Op::Bits(v) => format!("{v:#x}"),
-            Op::Field(f) => self.fields.get(&f.0).cloned().unwrap_or_default(),
-            Op::Pc => "u128::from(pc)".to_owned(),
-            Op::Param(i) => self.params.get(*i as usize).cloned().unwrap_or_default(),
-            Op::VarGet(v) => self.var_names[v.index()].clone(),
-            Op::StateGet(s) => {
-                format!("u128::from(ctx::{}(context))", super::text::snake(&self.model.state[s.index()].name))
-            }
-            Op::IntAdd => infix_int("+"),
-            Op::IntSub => infix_int("-"),
-            Op::IntMul => infix_int("*"),
-            Op::IntDiv => infix_int("/"),
-            Op::IntRem => infix_int("%"),
-            Op::IntShl => infix_int("<<"),
-            Op::IntShr => infix_int(">>"),
-            Op::IntAnd => infix_int("&"),
-            Op::IntOr => infix_int("|"),
-            Op::IntXor => infix_int("^"),
-            Op::IntNeg => format!("(-{})", typed_int(&a(0))),
-            Op::IntMin => format!("{}.min({})", typed_int(&a(0)), s(1)),
-            Op::IntMax => format!("{}.max({})", typed_int(&a(0)), s(1)),
-            Op::IntLog2 => format!("fixed::log2({})", s(0)),
-            Op::IntEq => infix_int("=="),
-            Op::IntLt => infix_int("<"),
-            Op::IntLe => infix_int("<="),
-            Op::ToInt => format!("({} as i64)", typed_bits(&a(0))),
-            Op::ToIntSigned => format!("(fixed::signed({}, {}) as i64)", arg_w(0), s(0)),
-            Op::IntToBits if a(0) == "0" => "0".to_owned(),
-            Op::IntToBits => format!("({} as u128 & {})", typed_int(&a(0)), mask(&w)),
-            Op::BitToBool => format!("({} != 0)", typed_bits(&a(0))),
-            Op::BoolToBit => format!("u128::from({})", s(0)),
-            Op::BoolNot if a(0).matches(" == ").count() == 1 && !a(0).contains(['&', '|', '{']) => {
-                a(0).replace(" == ", " != ")
-            }
-            Op::BoolNot => format!("!{}", a(0)),
-            Op::BoolAnd => format!("({} && {})", a(0), a(1)),
-            Op::BoolOr => format!("({} || {})", a(0), a(1)),
-            Op::BoolEq => format!("({} == {})", a(0), a(1)),
-            Op::Un(op) => match op {
-                UnOp::Not => format!("fixed::not({w}, {})", s(0)),
-                UnOp::Neg => format!("fixed::neg({w}, {})", s(0)),
-                UnOp::Clz => format!("fixed::clz({w}, {})", s(0)),
-                UnOp::Ctz => format!("fixed::ctz({w}, {})", s(0)),
-                UnOp::Popcnt => format!("fixed::popcount({})", s(0)),
-                UnOp::BitRev => format!("fixed::bit_reverse({w}, {})", s(0)),
-                UnOp::ByteRev => format!("fixed::byte_reverse({w}, {})", s(0)),
-            },
-            Op::Bin(op) => {
-                let call = |name: &str| format!("fixed::{name}({w}, {}, {})", s(0), s(1));
-                let by_amount = |name: &str| format!("fixed::{name}({w}, {}, fixed::amount({w}, {}))", s(0), s(1));
-                match op {
-                    BinOp::Add => call("add"),
-                    BinOp::Sub => call("sub"),
-                    BinOp::Mul => call("mul"),
-                    BinOp::UMulHi => call("umulh"),
-                    BinOp::SMulHi => call("smulh"),
-                    BinOp::UDiv => format!("fixed::udiv({}, {})", s(0), s(1)),
-                    BinOp::SDiv => call("sdiv"),
-                    BinOp::And => infix_bits("&"),
-                    BinOp::Or => infix_bits("|"),
-                    BinOp::Xor => infix_bits("^"),
-                    BinOp::Shl => by_amount("shl"),
-                    BinOp::Shr => by_amount("shr"),
-                    BinOp::Sar => by_amount("sar"),
-                    BinOp::Ror => by_amount("ror"),
-                }
-            }
-            Op::Cmp(op) => {
-                let signed = |i: usize| format!("fixed::signed({}, {})", arg_w(i), s(i));
-                match op {
-                    CmpOp::Eq => infix_bits("=="),
-                    CmpOp::Ne => infix_bits("!="),
-                    CmpOp::Ult => infix_bits("<"),
-                    CmpOp::Ule => infix_bits("<="),
-                    CmpOp::Slt => format!("({} < {})", signed(0), signed(1)),
-                    CmpOp::Sle => format!("({} <= {})", signed(0), signed(1)),
-                }
-            }
-            Op::ShlInt => format!("fixed::shl({w}, {}, {})", s(0), s(1)),
-            Op::ShrInt => format!("fixed::shr({w}, {}, {})", s(0), s(1)),
-            Op::SarInt => format!("fixed::sar({w}, {}, {})", s(0), s(1)),
-            Op::RorInt => format!("fixed::ror({w}, {}, {})", s(0), s(1)),
-            Op::Zext => a(0),
-            Op::Sext => format!("fixed::sext({}, {w}, {})", arg_w(0), s(0)),
-            Op::Extract if a(1) == "0" => format!("({} & {})", typed_bits(&a(0)), mask(&w)),
-            Op::Extract => format!("fixed::extract({}, {}, {w})", s(0), s(1)),
-            Op::Insert => format!("fixed::insert({}, {}, {}, {})", s(0), s(1), arg_w(2), s(2)),
-            Op::Concat => format!("fixed::concat({}, {}, {})", s(0), arg_w(1), s(1)),
-            Op::Replicate => format!("fixed::replicate({}, {}, {})", arg_w(0), s(0), s(1)),
-            Op::Select => format!("(if {} {{ {} }} else {{ {} }})", s(0), s(1), s(2)),
-            Op::AddFlags => format!("fixed::add_flags({}, {}, {}, {})", arg_w(0), s(0), s(1), s(2)),
-            Op::LogicFlags => format!("fixed::logic_flags({}, {})", arg_w(0), s(0)),
-            Op::PackFlags | Op::UnpackFlags => a(0),
-            Op::CondHolds => format!("fixed::cond_holds({}, {})", s(0), s(1)),
-            Op::Lane => format!("fixed::lane({}, {}, {})", as_u32(&a(0)), s(1), s(2)),
-            Op::SetLane => format!("fixed::set_lane({}, {}, {}, {})", as_u32(&a(0)), s(1), s(2), s(3)),
-            Op::Splat => format!("fixed::splat({}, {})", as_u32(&a(0)), s(1)),
-            other => format!("compile_error!(\"{other:?} on fixed values\")"),
-        }
-    }
-
     fn dynamic_value(&mut self, id: ValueId) {
         let data = &self.body[id];
         if let Op::Param(i) = data.op {
@@ -651,452 +540,4 @@ impl<'a> BodyEmitter<'a> {
         self.text.line(format!("let {name} = {call};"));
         self.exprs[id.index()] = Some(name);
     }
-
-    fn dynamic_expr(&mut self, id: ValueId) -> String {
-        let body = self.body;
-        let data = &body[id];
-        let args = &data.args;
-        let w = self.width(data.ty);
-        let arg_w = |e: &Self, i: usize| e.width(body[args[i]].ty);
-        match &data.op {
-            Op::VarGet(v) => self.var_names[v.index()].clone(),
-            Op::StateGet(s) => format!("b.get({})", self.slot(id, s.index(), args.len() == 1)),
-            Op::BitToBool | Op::BoolToBit => self.dynamic(args[0]),
-            Op::BoolNot => format!("b.un(UnOp::Not, 1, {})", self.dynamic(args[0])),
-            Op::BoolAnd | Op::BoolOr => {
-                let name = if data.op == Op::BoolAnd { "And" } else { "Or" };
-                let (x, y) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                format!("b.bin(BinOp::{name}, 1, {x}, {y})")
-            }
-            Op::BoolEq => {
-                let (x, y) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                format!("b.cmp(CmpOp::Eq, 1, {x}, {y})")
-            }
-            Op::Un(op) => format!("b.un(UnOp::{op:?}, {w}, {})", self.dynamic(args[0])),
-            Op::Bin(op) => {
-                let (x, y) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                format!("b.bin(BinOp::{op:?}, {w}, {x}, {y})")
-            }
-            Op::Cmp(op) => {
-                let (x, y) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                format!("b.cmp(CmpOp::{op:?}, {}, {x}, {y})", arg_w(self, 0))
-            }
-            Op::ShlInt | Op::ShrInt | Op::SarInt | Op::RorInt => {
-                let name = match data.op {
-                    Op::ShlInt => "shl_int",
-                    Op::ShrInt => "shr_int",
-                    Op::SarInt => "sar_int",
-                    _ => "ror_int",
-                };
-                let x = self.dynamic(args[0]);
-                format!("support::{name}(b, {w}, {x}, {})", strip(&self.expr(args[1])))
-            }
-            Op::Zext | Op::Sext => {
-                let name = if data.op == Op::Zext { "zext" } else { "sext" };
-                let from = arg_w(self, 0);
-                let x = self.dynamic(args[0]);
-                match (times_const(body[args[0]].ty), times_const(data.ty)) {
-                    (Some(a), Some(b)) if a == b => x,
-                    (Some(_), Some(_)) => format!("b.{name}({from}, {w}, {x})"),
-                    _ => format!("support::{name}(b, {from}, {w}, {x})"),
-                }
-            }
-            Op::Extract => {
-                let from = arg_w(self, 0);
-                let x = self.dynamic(args[0]);
-                let lo = strip(&self.expr(args[1]));
-                match (times_const(body[args[0]].ty), times_const(data.ty), lo.parse::<u32>()) {
-                    (Some(a), Some(b), Ok(0)) if a == b => x,
-                    (Some(_), Some(_), Ok(_)) => format!("b.extract({from}, {x}, {lo}, {w})"),
-                    _ => format!("support::extract(b, {from}, {x}, {lo}, {w})"),
-                }
-            }
-            Op::Insert => {
-                let (x, piece) = (self.dynamic(args[0]), self.dynamic(args[2]));
-                format!("support::insert(b, {w}, {x}, {}, {}, {piece})", strip(&self.expr(args[1])), arg_w(self, 2))
-            }
-            Op::Concat => {
-                let (hi, lo) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                format!("b.concat({}, {hi}, {}, {lo})", arg_w(self, 0), arg_w(self, 1))
-            }
-            Op::Replicate => {
-                let x = self.dynamic(args[0]);
-                format!("support::replicate(b, {}, {x}, {})", arg_w(self, 0), strip(&self.expr(args[1])))
-            }
-            Op::Select => {
-                let (x, y) = (self.dynamic(args[1]), self.dynamic(args[2]));
-                if body[args[0]].time == Time::Fixed {
-                    format!("if {} {{ {x} }} else {{ {y} }}", strip(&self.expr(args[0])))
-                } else {
-                    format!("b.select({w}, {}, {x}, {y})", self.expr(args[0]))
-                }
-            }
-            Op::AddFlags => {
-                let (x, y, c) = (self.dynamic(args[0]), self.dynamic(args[1]), self.dynamic(args[2]));
-                format!("b.add_flags({}, {x}, {y}, {c})", arg_w(self, 0))
-            }
-            Op::LogicFlags => {
-                let x = self.dynamic(args[0]);
-                format!("b.logic_flags({}, {x})", arg_w(self, 0))
-            }
-            Op::PackFlags => format!("b.pack_flags({})", self.dynamic(args[0])),
-            Op::UnpackFlags => format!("b.unpack_flags({})", self.dynamic(args[0])),
-            Op::CondHolds => {
-                let f = self.dynamic(args[0]);
-                format!("b.cond({f}, Cond::from_bits({}))", as_u32(&self.expr(args[1])))
-            }
-            Op::Lane => {
-                let v = self.dynamic(args[1]);
-                format!("b.lane({}, {v}, {})", self.arg_u32(id, 0), self.arg_u32(id, 2))
-            }
-            Op::SetLane => {
-                let (v, x) = (self.dynamic(args[1]), self.dynamic(args[3]));
-                format!("b.set_lane({}, {v}, {}, {x})", self.arg_u32(id, 0), self.arg_u32(id, 2))
-            }
-            Op::Splat => {
-                let x = self.dynamic(args[1]);
-                format!("b.splat({}, {x})", self.arg_u32(id, 0))
-            }
-            Op::VUn(op) => {
-                let v = self.dynamic(args[1]);
-                format!("b.vun(VUnOp::{op}, {}, {v})", self.arg_u32(id, 0))
-            }
-            Op::VBin(op) => {
-                let (x, y) = (self.dynamic(args[1]), self.dynamic(args[2]));
-                format!("b.vbin(VBinOp::{op}, {}, {x}, {y})", self.arg_u32(id, 0))
-            }
-            Op::VShift(op) => {
-                let v = self.dynamic(args[1]);
-                format!("b.vshift(VShiftOp::{op}, {}, {v}, {})", self.arg_u32(id, 0), self.arg_u32(id, 2))
-            }
-            Op::Shuffle => {
-                let (x, y) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                let bytes: Vec<String> = args[2..].iter().map(|&i| as_cast(&self.expr(i), "u8")).collect();
-                format!("b.shuffle({x}, {y}, [{}])", bytes.join(", "))
-            }
-            Op::Ext => {
-                let (x, y) = (self.dynamic(args[0]), self.dynamic(args[1]));
-                format!("support::ext(b, {x}, {y}, {})", strip(&self.expr(args[2])))
-            }
-            Op::FpUn(op) => {
-                let x = self.dynamic(args[2]);
-                format!("b.fp_un(FpUnOp::{op}, {}, {}, {x})", self.format(args[0]), self.arg_u32(id, 1))
-            }
-            Op::FpRoundInt => {
-                let x = self.dynamic(args[2]);
-                let rounding = rounding(&self.expr(args[3]));
-                let exact = strip(&self.expr(args[4]));
-                let op = format!("FpUnOp::RoundInt {{ rounding: {rounding}, exact: {exact} }}");
-                format!("b.fp_un({op}, {}, {}, {x})", self.format(args[0]), self.arg_u32(id, 1))
-            }
-            Op::FpBin(op) => {
-                let (x, y) = (self.dynamic(args[2]), self.dynamic(args[3]));
-                format!("b.fp_bin(FpBinOp::{op}, {}, {}, {x}, {y})", self.format(args[0]), self.arg_u32(id, 1))
-            }
-            Op::FpFma => {
-                let (a, x, y) = (self.dynamic(args[2]), self.dynamic(args[3]), self.dynamic(args[4]));
-                format!("b.fp_fma({}, {}, {a}, {x}, {y})", self.format(args[0]), self.arg_u32(id, 1))
-            }
-            Op::FpCmp(op) => {
-                let (x, y) = (self.dynamic(args[2]), self.dynamic(args[3]));
-                format!("b.fp_cmp(FpCmpOp::{op}, {}, {}, {x}, {y})", self.format(args[0]), self.arg_u32(id, 1))
-            }
-            Op::FpCmpFlags => {
-                let (x, y) = (self.dynamic(args[2]), self.dynamic(args[3]));
-                format!("b.fp_cmp_flags({}, {}, {x}, {y})", self.format(args[0]), strip(&self.expr(args[1])))
-            }
-            Op::FpConvert => {
-                let x = self.dynamic(args[2]);
-                let rounding = rounding(&self.expr(args[3]));
-                format!("b.fp_convert({}, {}, {rounding}, {x})", self.format(args[0]), self.format(args[1]))
-            }
-            Op::FpToInt => {
-                let x = self.dynamic(args[4]);
-                let (n, signed, fbits) = (self.arg_u32(id, 1), strip(&self.expr(args[2])), self.arg_u32(id, 3));
-                let rounding = rounding(&self.expr(args[5]));
-                format!("b.fp_to_int({}, {n}, {signed}, {fbits}, {rounding}, {x})", self.format(args[0]))
-            }
-            Op::IntToFp => {
-                let x = self.dynamic(args[4]);
-                let (n, signed, fbits) = (self.arg_u32(id, 0), strip(&self.expr(args[1])), self.arg_u32(id, 2));
-                format!("b.int_to_fp({n}, {signed}, {fbits}, {}, {x})", self.format(args[3]))
-            }
-            Op::MemRead => {
-                let addr = self.dynamic(args[1]);
-                format!("b.load({}, {addr}, {})?", self.arg_u32(id, 0), access(&self.expr(args[2])))
-            }
-            Op::MemAtomic => {
-                let (addr, v) = (self.dynamic(args[2]), self.dynamic(args[3]));
-                let op = atomic_op(&self.expr(args[0]));
-                format!("b.atomic({op}, {}, {addr}, {v}, {})?", self.arg_u32(id, 1), access(&self.expr(args[4])))
-            }
-            Op::MemCas => {
-                let (addr, e, n) = (self.dynamic(args[1]), self.dynamic(args[2]), self.dynamic(args[3]));
-                format!("b.cas({}, {addr}, {e}, {n}, {})?", self.arg_u32(id, 0), access(&self.expr(args[4])))
-            }
-            Op::SysregRead => format!("sysreg_access::sysreg_read(b, {}, pc, context)?", self.sysreg_number(id)),
-            other => format!("compile_error!(\"{other:?} on dynamic values\")"),
-        }
-    }
-
-    fn format(&self, v: ValueId) -> String {
-        let text = self.expr(v);
-        match text.as_str() {
-            "16" | "32" | "64" => format!("FpFmt::F{text}"),
-            _ => format!("FpFmt::of_width({})", as_u32(&text)),
-        }
-    }
-}
-
-fn times_const(ty: Ty) -> Option<u32> {
-    crate::passes::times::const_width(ty)
-}
-
-/// The Rust type of a value.
-fn rust_type(ty: Ty, time: Time) -> &'static str {
-    match (time, ty) {
-        (Time::Dynamic, _) => "B::V",
-        (_, Ty::Int) => "i64",
-        (_, Ty::Bool) => "bool",
-        (_, Ty::Bits(_) | Ty::Flags) => "u128",
-        (_, Ty::Unit) => "()",
-    }
-}
-
-/// `let a: T = `, `let (a, b): (T, U) = `, or nothing.
-fn binding(names: &[String], types: &[&str]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => format!("let {one}: {} = ", types[0]),
-        _ => format!("let ({}): ({}) = ", names.join(", "), types.join(", ")),
-    }
-}
-
-fn tuple(values: &[String]) -> String {
-    match values {
-        [one] => strip(one),
-        _ => format!("({})", values.join(", ")),
-    }
-}
-
-fn ends_in_return(out: &str) -> bool {
-    out.trim_end().ends_with("return Err(Stop);")
-}
-
-fn is_literal(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn is_word(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// A literal that must not be taken for an `i32`.
-fn typed_int(text: &str) -> String {
-    if is_literal(text) {
-        format!("{text}_i64")
-    } else if let Some(negative) = text.strip_prefix("(-").and_then(|t| t.strip_suffix(')'))
-        && is_literal(negative)
-    {
-        format!("(-{negative}_i64)")
-    } else {
-        text.to_owned()
-    }
-}
-
-fn typed_bits(text: &str) -> String {
-    if is_literal(text) { format!("{text}_u128") } else { text.to_owned() }
-}
-
-fn as_cast(text: &str, ty: &str) -> String {
-    if is_literal(text) {
-        return text.to_owned();
-    }
-    // Through `i64` and on: once is enough for what fits both.
-    let direct = text.strip_prefix('(').and_then(|t| t.strip_suffix(" as i64)")).filter(|t| is_word(t));
-    format!("{} as {ty}", direct.unwrap_or(text))
-}
-
-fn as_u32(text: &str) -> String {
-    as_cast(text, "u32")
-}
-
-/// Without the parentheses around it.
-fn strip(text: &str) -> String {
-    let Some(inner) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')) else { return text.to_owned() };
-    let mut depth = 0_i32;
-    for c in inner.chars() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        if depth < 0 {
-            return text.to_owned();
-        }
-    }
-    inner.to_owned()
-}
-
-fn mask(width: &str) -> String {
-    match width.parse::<u32>() {
-        Ok(n) => format!("{:#x}", crate::fixed::mask(n)),
-        Err(_) => format!("fixed::mask({width})"),
-    }
-}
-
-fn access(text: &str) -> String {
-    match text {
-        "0" => "Access::empty()".to_owned(),
-        _ => format!("Access::from_bits_truncate({})", as_cast(text, "u16")),
-    }
-}
-
-fn rounding(text: &str) -> String {
-    const NAMES: [&str; 7] = ["Nearest", "Up", "Down", "Zero", "NearestAway", "Odd", "Dynamic"];
-    named(text, "Rounding", &NAMES, "support::rounding")
-}
-
-fn atomic_op(text: &str) -> String {
-    const NAMES: [&str; 9] = ["Swap", "Add", "Clear", "Xor", "Or", "SMax", "SMin", "UMax", "UMin"];
-    named(text, "AtomicOp", &NAMES, "support::atomic_op")
-}
-
-fn branch_kind(text: &str) -> String {
-    named(text, "BranchKind", &["Jump", "Call", "Return"], "support::branch_kind")
-}
-
-fn named(text: &str, ty: &str, names: &[&str], convert: &str) -> String {
-    match text.parse::<usize>().ok().and_then(|i| names.get(i)) {
-        Some(name) => format!("{ty}::{name}"),
-        None => format!("{convert}({})", strip(text)),
-    }
-}
-
-/// Rust for a field of the instruction word, a `u32`.
-#[must_use]
-pub fn field_expr(pattern: &Pattern, field: u32) -> String {
-    let mut text = String::new();
-    for piece in &pattern.pieces {
-        if piece.kind != PieceKind::Field(crate::ssa::FieldId(field)) {
-            continue;
-        }
-        let bits = match piece.lo {
-            0 => format!("word & {:#x}", crate::fixed::mask(piece.width)),
-            lo if lo + piece.width == 32 => format!("word >> {lo}"),
-            lo => format!("word >> {lo} & {:#x}", crate::fixed::mask(piece.width)),
-        };
-        text = if text.is_empty() { bits } else { format!("(({text}) << {} | ({bits}))", piece.width) };
-    }
-    text
-}
-
-/// Counts the uses of every value by statements, results and widths.
-fn count_uses(body: &Body, region: &Region, uses: &mut [u32]) {
-    let width_uses = |ty: Ty, uses: &mut [u32]| {
-        if let Ty::Bits(Width::Value(w)) = ty {
-            uses[w.index()] += 1;
-        }
-    };
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Eval(v) => {
-                let data = &body[*v];
-                for &a in &data.args {
-                    uses[a.index()] += 1;
-                }
-                width_uses(data.ty, uses);
-                for &a in &data.args {
-                    width_uses(body[a].ty, uses);
-                }
-            }
-            Stmt::If { cond, then, otherwise, results } => {
-                uses[cond.index()] += 1;
-                for &r in results {
-                    width_uses(body[r].ty, uses);
-                }
-                for arm in [then, otherwise] {
-                    count_uses(body, arm, uses);
-                }
-            }
-            Stmt::For { lo, hi, body: inner, .. } => {
-                uses[lo.index()] += 1;
-                uses[hi.index()] += 1;
-                count_uses(body, inner, uses);
-            }
-        }
-    }
-    for &r in &region.results {
-        uses[r.index()] += 1;
-    }
-}
-
-fn collect_sets(body: &Body, region: &Region, out: &mut Vec<VarId>) {
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Eval(v) => {
-                if let Op::VarSet(var) = body[*v].op
-                    && !out.contains(&var)
-                {
-                    out.push(var);
-                }
-            }
-            Stmt::If { then, otherwise, .. } => {
-                collect_sets(body, then, out);
-                collect_sets(body, otherwise, out);
-            }
-            Stmt::For { body: inner, .. } => collect_sets(body, inner, out),
-        }
-    }
-}
-
-/// For each variable the innermost region that holds all its uses, and the first statement there that has one.
-fn var_homes(body: &Body) -> HashMap<(usize, usize), Vec<VarId>> {
-    fn walk(
-        body: &Body,
-        region: &Region,
-        path: &mut Vec<(usize, usize)>,
-        next: &mut usize,
-        homes: &mut HashMap<VarId, Vec<(usize, usize)>>,
-    ) {
-        let this = *next;
-        *next += 1;
-        for (i, stmt) in region.stmts.iter().enumerate() {
-            path.push((this, i));
-            match stmt {
-                Stmt::Eval(v) => {
-                    if let Op::VarGet(var) | Op::VarSet(var) = body[*v].op {
-                        match homes.entry(var) {
-                            std::collections::hash_map::Entry::Vacant(e) => {
-                                e.insert(path.clone());
-                            }
-                            std::collections::hash_map::Entry::Occupied(mut e) => {
-                                let home = e.get_mut();
-                                // The common regions; the statement is that of the first use.
-                                let common = home.iter().zip(path.iter()).take_while(|(a, b)| a.0 == b.0).count();
-                                home.truncate(common);
-                            }
-                        }
-                    }
-                }
-                Stmt::If { then, otherwise, .. } => {
-                    walk(body, then, path, next, homes);
-                    walk(body, otherwise, path, next, homes);
-                }
-                Stmt::For { body: inner, .. } => walk(body, inner, path, next, homes),
-            }
-            path.pop();
-        }
-    }
-    let mut homes = HashMap::new();
-    walk(body, &body.root, &mut Vec::new(), &mut 0, &mut homes);
-    let mut result: HashMap<(usize, usize), Vec<VarId>> = HashMap::new();
-    let mut sorted: Vec<_> = homes.into_iter().collect();
-    sorted.sort();
-    for (var, path) in sorted {
-        if let Some(&at) = path.last() {
-            result.entry(at).or_default().push(var);
-        }
-    }
-    result
 }

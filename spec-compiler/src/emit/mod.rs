@@ -7,10 +7,13 @@
 mod body;
 mod decode;
 mod disasm;
+mod expr;
 mod helpers;
+mod ops;
 mod state;
 mod sysregs;
 pub mod text;
+mod usage;
 
 use crate::decoder::Node;
 use crate::diag::Span;

@@ -9,7 +9,7 @@ use crate::ssa::{Body, Op, Region, Stmt, Time, Ty, ValueId};
 /// Returns whether anything changed.
 pub fn run(_model: &Model, body: &mut Body) -> bool {
     let mut root = std::mem::take(&mut body.root);
-    let mut changed = merge(body, &mut root);
+    let mut changed = merge(&mut root);
     let mut known = HashMap::new();
     changed |= region(body, &mut root, &mut known);
     body.root = root;
@@ -17,17 +17,17 @@ pub fn run(_model: &Model, body: &mut Body) -> bool {
 }
 
 /// Joins neighbouring `if`s on the same value.
-fn merge(body: &Body, r: &mut Region) -> bool {
+fn merge(r: &mut Region) -> bool {
     let mut changed = false;
     let mut stmts: Vec<Stmt> = Vec::with_capacity(r.stmts.len());
     for mut stmt in std::mem::take(&mut r.stmts) {
         match &mut stmt {
             Stmt::Eval(_) => {}
             Stmt::If { then, otherwise, .. } => {
-                changed |= merge(body, then);
-                changed |= merge(body, otherwise);
+                changed |= merge(then);
+                changed |= merge(otherwise);
             }
-            Stmt::For { body: inner, .. } => changed |= merge(body, inner),
+            Stmt::For { body: inner, .. } => changed |= merge(inner),
         }
         let previous = match (stmts.last_mut(), &stmt) {
             (

@@ -186,14 +186,10 @@ impl Machine<'_> {
     }
 }
 
-/// Trace and final state of one run.
-fn run(
-    model: &Model,
-    body: &Body,
-    pattern: Option<&Pattern>,
-    word: u32,
-    state: &State,
-) -> (Vec<String>, Vec<((u32, i64), u128)>, Option<u128>) {
+/// Trace, final state and result of one run.
+type Outcome = (Vec<String>, Vec<((u32, i64), u128)>, Option<u128>);
+
+fn run(model: &Model, body: &Body, pattern: Option<&Pattern>, word: u32, state: &State) -> Outcome {
     let mut m = Machine {
         model,
         body,
