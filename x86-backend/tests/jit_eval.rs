@@ -400,7 +400,7 @@ fn floating_point_arithmetic() {
         }
         ops.extend([false, true].map(|signaling| EvalOp::FpCmpFlags { fmt, signaling }));
     }
-    check(&ops, 1500);
+    check(&ops, 600);
 }
 
 const ROUNDINGS: [Rounding; 6] =
@@ -431,5 +431,5 @@ fn floating_point_conversions() {
             }
         }
     }
-    check(&ops, 1500);
+    check(&ops, 600);
 }

@@ -4,6 +4,9 @@
 use super::ir::{Code, NO_RESULT, Op, Val};
 use super::regs::Gen;
 
+/// The packed kind of conversions from integers, whose operand is one.
+const INT_TO_FP: u64 = 27;
+
 impl Gen {
     /// Fills `uses`, `last` and `wants_xmm` for the block in `ir`.
     pub fn live_pass(&mut self) {
@@ -51,7 +54,13 @@ impl Gen {
                 Code::Call if !pure_call => covered.clear(),
                 _ => {}
             }
-            let vector = matches!(op.code, Code::Eval | Code::ZextV | Code::Pair | Code::SetLane | Code::Splat);
+            let vector = match op.code {
+                Code::Eval => op.imm & 255 != INT_TO_FP,
+                Code::ZextV | Code::Pair | Code::SetLane | Code::Splat => true,
+                // Signs of floating-point values.
+                Code::Xor | Code::And | Code::Or => self.wants_xmm[i] && self.konst(op.vb()).is_some(),
+                _ => false,
+            };
             let n = if op.code == Code::Phi { 2 } else { op.operands() };
             for v in [op.a, op.b, op.c].into_iter().take(n) {
                 self.count_use(Val(v), i);

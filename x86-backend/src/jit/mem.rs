@@ -191,15 +191,17 @@ impl Gen {
         let va = self.use_gpr(op.va());
         let p = self.two_scratch();
         let vector = op.is_vector();
-        let x = if vector { Some(self.def_xmm(v)) } else { None };
+        let scalar = size >= 4 && self.wants_xmm[v.index()];
+        let x = if vector || scalar { Some(self.def_xmm(v)) } else { None };
         self.probe(op, va, p);
         let miss = self.miss(op, p, offset_of!(TlbEntry, read));
-        let result = x.map_or(Data::Gpr(p.t), Data::Vector);
+        let result = x.map_or(Data::Gpr(p.t), if vector { Data::Vector } else { Data::Low });
         self.add_stub(Slow::Load, op, [Some(miss), None], va, [Data::None; 2], result);
         self.addend(op, p);
         let m = Mem::indexed(p.t, va, 0, 0);
         match x {
-            Some(x) => self.asm.movups_load(x, m),
+            Some(x) if vector => self.asm.movups_load(x, m),
+            Some(x) => self.asm.load_x(size, x, m),
             None => {
                 self.asm.load(size, p.t, m);
                 self.assign(v, p.t);
@@ -428,6 +430,7 @@ impl Gen {
             self.asm.call_to(self.shared.thunks.slow[kind as usize][usize::from(vectors)]);
             match result {
                 Data::Gpr(r) => self.asm.load(8, r, arg(0)),
+                Data::Low(x) => self.asm.load_x(desc.size(), x, arg(0)),
                 Data::Vector(x) => {
                     let m = self.rt(offset_of!(Runtime, scratch));
                     self.asm.movups_load(x, m);

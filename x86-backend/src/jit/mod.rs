@@ -420,7 +420,7 @@ impl Gen {
                 }
             }
             _ => {
-                if self.lower_int(v, op) || self.lower_vector(v, op) {
+                if self.lower_scalar_bits(v, op) || self.lower_int(v, op) || self.lower_vector(v, op) {
                     self.end_op(v);
                 } else {
                     self.lower_eval_call(v, op);

@@ -200,6 +200,27 @@ impl Gen {
         self.v3(PXOR, d, d, ones);
     }
 
+    /// Bitwise operations of a constant on a scalar that stands in a vector register and is wanted there: signs of
+    /// floating-point values. False for others.
+    pub(super) fn lower_scalar_bits(&mut self, v: Val, op: Op) -> bool {
+        let opc = match op.code {
+            Code::And => PAND,
+            Code::Or => POR,
+            Code::Xor => PXOR,
+            _ => return false,
+        };
+        let w = u32::from(op.w);
+        let Some(k) = self.konst(op.vb()) else { return false };
+        let loc = self.loc(op.va());
+        if op.is_vector() || !self.wants_xmm[v.index()] || loc.xmm().is_none() || loc.gpr().is_some() {
+            return false;
+        }
+        let x = self.xmm_operand(op.va(), w);
+        let d = self.def_xmm(v);
+        self.v3k(opc, d, x, eval::splat(w, u128::from(k)));
+        true
+    }
+
     /// Lowers a vector operation; false when it has no inline form.
     pub(super) fn lower_simd(&mut self, v: Val, op: Op, what: EvalOp) -> bool {
         match what {
