@@ -279,6 +279,12 @@ impl<'a> BodyEmitter<'a> {
 
         self.text.open(format!("{binding}if {cond} {{"));
         self.scoped(|e| e.fixed_arm(then, results));
+        let mut otherwise = otherwise;
+        while let Some((cond, then, rest)) = self.else_if(otherwise) {
+            self.text.reopen(format!("}} else if {cond} {{"));
+            self.scoped(|e| e.fixed_arm(then, results));
+            otherwise = rest;
+        }
         let mark = self.text.out.len();
         self.text.reopen("} else {");
         let body_mark = self.text.out.len();
@@ -288,6 +294,32 @@ impl<'a> BodyEmitter<'a> {
         }
         self.text.close(if binding.is_empty() { "}" } else { "};" });
         self.bind(results, &names);
+    }
+
+    /// Whether an `else` arm is just another fixed `if` with the same results: its condition and arms.
+    fn else_if<'r>(&mut self, region: &'r Region) -> Option<(String, &'r Region, &'r Region)> {
+        let (Stmt::If { cond, then, otherwise, results }, before) = region.stmts.split_last()? else { return None };
+        let fixed = |v: ValueId| self.body[v].time == Time::Fixed;
+        let computes = |s: &Stmt| matches!(s, Stmt::Eval(v) if fixed(*v) && self.body[*v].ty != Ty::Unit);
+        let declares = self.homes.contains_key(&(self.next_region, before.len()));
+        if region.diverges || *results != region.results || !fixed(*cond) || declares || !before.iter().all(computes) {
+            return None;
+        }
+        let saved_text = std::mem::take(&mut self.text);
+        let saved = (self.exprs.clone(), self.names.clone());
+        for stmt in before {
+            if let Stmt::Eval(v) = stmt {
+                self.eval(*v, false);
+            }
+        }
+        let in_place = self.text.out.is_empty();
+        self.text = saved_text;
+        if !in_place {
+            (self.exprs, self.names) = saved;
+            return None;
+        }
+        self.next_region += 1;
+        Some((strip(&self.expr(*cond)), then, otherwise))
     }
 
     fn fixed_arm(&mut self, region: &Region, results: &[ValueId]) {

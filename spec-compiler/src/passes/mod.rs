@@ -11,6 +11,7 @@ pub mod ifconv;
 pub mod known;
 pub mod promote;
 pub mod sink;
+pub mod specialise;
 pub mod state;
 pub mod strength;
 pub mod times;
@@ -103,6 +104,7 @@ pub fn optimise_body(model: &Model, body: &mut Body, level: OptLevel) {
         (OptLevel::O3, "known", known::run),
         (OptLevel::O3, "state", state::run),
         (OptLevel::O4, "strength", strength::run),
+        (OptLevel::O4, "specialise", specialise::run),
         (OptLevel::O4, "sink", sink::run),
         (OptLevel::O1, "dead", |m, b| dead::run(m, b, &[])),
     ];
