@@ -72,14 +72,12 @@ impl Lowerer<'_> {
     pub fn if_with(
         &mut self,
         c: ValueId,
-        hint: Option<&T>,
         discard: bool,
         has_else: bool,
         span: Span,
         then: impl FnOnce(&mut Self) -> Res<Val>,
         otherwise: impl FnOnce(&mut Self) -> Res<Val>,
     ) -> Res<Val> {
-        let _ = hint;
         if let Some(known) = self.const_bool(c) {
             let v = if known { then(self)? } else { otherwise(self)? };
             if !has_else && !matches!(v, Val::Unit | Val::Never) && !discard {

@@ -97,8 +97,7 @@ impl Lowerer<'_> {
                 pending.push((i, v, a.span));
                 continue;
             }
-            let t =
-                if self.depends(p, params, &scope) { None } else { Some(self.param_ty(name, p, &mut scope, span)?) };
+            let t = if self.depends(p, params, &scope) { None } else { Some(self.param_ty(p, &mut scope)?) };
             let v = match &t {
                 Some(t) => self.expr_as(a, t)?,
                 None => self.expr(a, None)?,
@@ -118,7 +117,7 @@ impl Lowerer<'_> {
         }
         for (i, v, at) in pending {
             let p = &params[i];
-            let t = self.param_ty(name, p, &mut scope, span)?;
+            let t = self.param_ty(p, &mut scope)?;
             let v = self.coerce(v, &t, at)?;
             scope.push((p.name.name.clone(), Binding::Val(v)));
         }
@@ -132,8 +131,7 @@ impl Lowerer<'_> {
         params.iter().any(|q| names.contains(&q.name.name) && !scope.iter().any(|(n, _)| *n == q.name.name))
     }
 
-    fn param_ty(&mut self, name: &str, p: &Param, scope: &mut Scope, span: Span) -> Res<T> {
-        let _ = (name, span);
+    fn param_ty(&mut self, p: &Param, scope: &mut Scope) -> Res<T> {
         let saved = std::mem::replace(&mut self.scopes, vec![std::mem::take(scope)]);
         let t = self.resolve_ty(&p.ty);
         let mut inner = std::mem::replace(&mut self.scopes, saved);
@@ -287,7 +285,7 @@ impl Lowerer<'_> {
                 let y = self.expr(&a[2], hint.as_ref())?;
                 let t = match hint {
                     Some(t) => t,
-                    None => self.select_ty(c, &x, &y, span)?,
+                    None => self.select_ty(&x, &y, span)?,
                 };
                 let x = self.coerce(x, &t, a[1].span)?;
                 let y = self.coerce(y, &t, a[2].span)?;
@@ -433,8 +431,7 @@ impl Lowerer<'_> {
         Ok((n, self.as_width(n, e.span)?))
     }
 
-    fn select_ty(&mut self, c: ValueId, x: &Val, y: &Val, span: Span) -> Res<T> {
-        let _ = c;
+    fn select_ty(&mut self, x: &Val, y: &Val, span: Span) -> Res<T> {
         match (x, y) {
             (Val::Leaf(a), Val::Leaf(b)) => {
                 let (p, q) = (self.ty(*a), self.ty(*b));
@@ -442,7 +439,7 @@ impl Lowerer<'_> {
             }
             (Val::Leaf(a), Val::Big(_)) | (Val::Big(_), Val::Leaf(a)) => Ok(T::Leaf(self.ty(*a))),
             (Val::Tuple(xs), Val::Tuple(ys)) if xs.len() == ys.len() => {
-                Ok(T::Tuple(xs.iter().zip(ys).map(|(x, y)| self.select_ty(c, x, y, span)).collect::<Res<_>>()?))
+                Ok(T::Tuple(xs.iter().zip(ys).map(|(x, y)| self.select_ty(x, y, span)).collect::<Res<_>>()?))
             }
             _ => self.fail(span, "`select` chooses between values of one type"),
         }

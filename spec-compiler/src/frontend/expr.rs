@@ -55,7 +55,6 @@ impl Lowerer<'_> {
                 let c = self.bool_expr(cond)?;
                 self.if_with(
                     c,
-                    hint,
                     false,
                     otherwise.is_some(),
                     span,

@@ -94,7 +94,7 @@ fn lower_let(l: &mut Lowerer<'_>, b: &ast::Binder, ty: Option<&ast::Type>, e: &E
         v => v,
     };
     check_fixed(l, &v, e.span)?;
-    l.bind_let(b, v, e.span)
+    l.bind_let(b, v)
 }
 
 fn check_fixed(l: &mut Lowerer<'_>, v: &Val, span: Span) -> Res<()> {
@@ -187,7 +187,6 @@ fn decode(prog: &Program, session: &mut Session, i: &ast::Insn, fields: &[Field]
 fn guarded(l: &mut Lowerer<'_>, c: ValueId, go: bool, rest: &[&Hook], span: Span) -> Res<ValueId> {
     let v = l.if_with(
         c,
-        None,
         false,
         true,
         span,

@@ -107,9 +107,7 @@ impl Lowerer<'_> {
             let m = self.pattern_condition(p, v, arms[i].span)?;
             c = self.or(c, m, arms[i].span);
         }
-        self.if_with(c, hint, discard, true, span, arm, |l| {
-            l.match_from(i + 1, last, v, arms, patterns, hint, discard, span)
-        })
+        self.if_with(c, discard, true, span, arm, |l| l.match_from(i + 1, last, v, arms, patterns, hint, discard, span))
     }
 
     fn pattern(&mut self, p: &Pat, v: &Val) -> Res<Pattern> {

@@ -72,7 +72,6 @@ impl Lowerer<'_> {
                 let c = self.bool_expr(cond)?;
                 self.if_with(
                     c,
-                    None,
                     true,
                     otherwise.is_some(),
                     e.span,
@@ -96,7 +95,7 @@ impl Lowerer<'_> {
         match &s.kind {
             StmtKind::Let(b, ty, e) => {
                 let v = self.typed(ty.as_ref(), e)?;
-                self.bind_let(b, v, e.span)
+                self.bind_let(b, v)
             }
             StmtKind::Var(b, ty, e) => {
                 let v = self.typed(ty.as_ref(), e)?;
@@ -104,7 +103,7 @@ impl Lowerer<'_> {
             }
             StmtKind::Assign(target, e) => {
                 let place = self.place_expr(target, true)?;
-                let t = self.place_ty(&place, target.span)?;
+                let t = self.place_ty(&place)?;
                 let v = match &t {
                     Some(t) => self.expr_as(e, t)?,
                     None => self.expr(e, None)?,
@@ -130,7 +129,7 @@ impl Lowerer<'_> {
         }
     }
 
-    pub fn bind_let(&mut self, b: &Binder, v: Val, span: Span) -> Res<()> {
+    pub fn bind_let(&mut self, b: &Binder, v: Val) -> Res<()> {
         match (b, v) {
             (Binder::Ignore(_), _) | (_, Val::Never) => Ok(()),
             (Binder::Name(n), v) => {
@@ -138,7 +137,7 @@ impl Lowerer<'_> {
                 Ok(())
             }
             (Binder::Tuple(bs, _), Val::Tuple(vs)) if bs.len() == vs.len() => {
-                bs.iter().zip(vs).try_for_each(|(b, v)| self.bind_let(b, v, span))
+                bs.iter().zip(vs).try_for_each(|(b, v)| self.bind_let(b, v))
             }
             (Binder::Tuple(bs, at), v) => {
                 let found = self.describe_val(&v);
@@ -321,7 +320,7 @@ impl Lowerer<'_> {
     }
 
     fn place_width(&mut self, place: &Place, span: Span) -> Res<Width> {
-        match self.place_ty(place, span)? {
+        match self.place_ty(place)? {
             Some(T::Leaf(Ty::Bits(w))) => Ok(w),
             Some(T::Leaf(Ty::Bool)) => Ok(Width::Const(1)),
             Some(t) => {
@@ -340,7 +339,7 @@ impl Lowerer<'_> {
         }
     }
 
-    fn place_ty(&mut self, place: &Place, span: Span) -> Res<Option<T>> {
+    fn place_ty(&mut self, place: &Place) -> Res<Option<T>> {
         Ok(match place {
             Place::Ignore => None,
             Place::Value(v) => self.val_ty(v),
@@ -354,7 +353,7 @@ impl Lowerer<'_> {
             }
             Place::Slice(_, _, w) => Some(T::Leaf(Ty::Bits(*w))),
             Place::Tuple(ps) => {
-                let ts: Vec<Option<T>> = ps.iter().map(|p| self.place_ty(p, span)).collect::<Res<_>>()?;
+                let ts: Vec<Option<T>> = ps.iter().map(|p| self.place_ty(p)).collect::<Res<_>>()?;
                 ts.into_iter().collect::<Option<Vec<T>>>().map(T::Tuple)
             }
         })
