@@ -1,13 +1,11 @@
-//! Lowering of vector operations that SSE (up to SSE4.2, part of the baseline) has.
+//! Vector values: constants, lanes, bitwise operations. Arithmetic is in [`super::simd`] and [`super::fp`].
 //!
-//! To add one: match it in [`Gen::lower_vector_eval`], ask for operands with `use_xmm`, for the result with `def_xmm` or
-//! `def_xmm_from` (which reuses the register of an operand that dies), emit. Whatever returns `false` is done by a call
-//! to the reference semantics.
+//! To add a lowering: ask for operands with `use_xmm`, for the result with `def_xmm` or `def_xmm_from` (which reuses the
+//! register of an operand that dies), emit. Whatever returns `false` is done by a call to the reference semantics.
 
 use super::asm::{Opc, Xmm};
 use super::ir::{Code, Op, Val};
 use super::regs::Gen;
-use crate::emit::{VBinOp, VShiftOp};
 use crate::eval::entry::EvalOp;
 
 const fn p66(byte: u8) -> Opc {
@@ -25,39 +23,6 @@ const PUNPCKLQDQ: Opc = p66(0x6c);
 const PSHUFD: Opc = p66(0x70);
 const PSHUFB: Opc = p38(0x00);
 const POR: Opc = p66(0xeb);
-
-/// The instruction for a lane-wise operation with the destination as first operand.
-fn two_operand(op: VBinOp, e: u32) -> Option<Opc> {
-    let by_width = |b: Option<Opc>, w: Option<Opc>, d: Option<Opc>, q: Option<Opc>| match e {
-        8 => b,
-        16 => w,
-        32 => d,
-        64 => q,
-        _ => None,
-    };
-    let s = |byte| Some(p66(byte));
-    let t = |byte| Some(p38(byte));
-    match op {
-        VBinOp::Add => by_width(s(0xfc), s(0xfd), s(0xfe), s(0xd4)),
-        VBinOp::Sub => by_width(s(0xf8), s(0xf9), s(0xfa), s(0xfb)),
-        VBinOp::Mul => by_width(None, s(0xd5), t(0x40), None),
-        VBinOp::CmpEq => by_width(s(0x74), s(0x75), s(0x76), t(0x29)),
-        VBinOp::CmpSgt => by_width(s(0x64), s(0x65), s(0x66), t(0x37)),
-        VBinOp::SMin => by_width(t(0x38), s(0xea), t(0x39), None),
-        VBinOp::SMax => by_width(t(0x3c), s(0xee), t(0x3d), None),
-        VBinOp::UMin => by_width(s(0xda), t(0x3a), t(0x3b), None),
-        VBinOp::UMax => by_width(s(0xde), t(0x3e), t(0x3f), None),
-        VBinOp::SAddSat => by_width(s(0xec), s(0xed), None, None),
-        VBinOp::UAddSat => by_width(s(0xdc), s(0xdd), None, None),
-        VBinOp::SSubSat => by_width(s(0xe8), s(0xe9), None, None),
-        VBinOp::USubSat => by_width(s(0xd8), s(0xd9), None, None),
-        VBinOp::UAvgRound => by_width(s(0xe0), s(0xe3), None, None),
-        VBinOp::ZipLow => by_width(s(0x60), s(0x61), s(0x62), s(0x6c)),
-        VBinOp::ZipHigh => by_width(s(0x68), s(0x69), s(0x6a), s(0x6d)),
-        VBinOp::SatDiff => Some(PXOR),
-        _ => None,
-    }
-}
 
 impl Gen {
     /// A 128-bit constant in a register.
@@ -144,10 +109,7 @@ impl Gen {
             }
             Code::Eval => {
                 let Some(eval) = EvalOp::unpack(op.imm) else { return false };
-                if self.lower_simd(v, op, eval) || (self.shared.fp_inline && self.lower_fp(v, op, eval)) {
-                    return true;
-                }
-                return self.lower_vector_eval(v, op, eval);
+                return self.lower_simd(v, op, eval) || (self.shared.fp_inline && self.lower_fp(v, op, eval));
             }
             _ => return false,
         }
@@ -242,82 +204,6 @@ impl Gen {
             16 => self.asm.ins(p66(0xc4), false, d.0, r, u64::from(i), 1),
             _ => self.asm.ins(p3a(0x20), false, d.0, r, u64::from(i), 1),
         }
-    }
-
-    fn lower_vector_eval(&mut self, v: Val, op: Op, eval: EvalOp) -> bool {
-        let (a, b) = (op.va(), op.vb());
-        match eval {
-            EvalOp::VBin { op: VBinOp::Table, .. } => {
-                // Indices of 16 and more get their sign bit set by the saturating addition.
-                let idx = self.use_xmm(b);
-                let t = self.scratch_xmm();
-                self.load_const128(t, u128::from_le_bytes([0x70; 16]));
-                self.asm.sse(p66(0xdc), t, idx);
-                let d = self.def_xmm_from(v, a);
-                self.asm.sse(PSHUFB, d, t);
-            }
-            EvalOp::VBin { op, e } => {
-                let Some(opc) = two_operand(op, e) else { return false };
-                let y = self.use_xmm(b);
-                let d = self.def_xmm_from(v, a);
-                self.asm.sse(opc, d, y);
-            }
-            EvalOp::VShift { op, e, amount } => {
-                let (opc, ext) = match (op, e) {
-                    (VShiftOp::Shl, 16) => (0x71, 6),
-                    (VShiftOp::Shl, 32) => (0x72, 6),
-                    (VShiftOp::Shl, 64) => (0x73, 6),
-                    (VShiftOp::Shr, 16) => (0x71, 2),
-                    (VShiftOp::Shr, 32) => (0x72, 2),
-                    (VShiftOp::Shr, 64) => (0x73, 2),
-                    (VShiftOp::Sar, 16) => (0x71, 4),
-                    (VShiftOp::Sar, 32) => (0x72, 4),
-                    _ => return false,
-                };
-                let d = self.def_xmm_from(v, a);
-                self.asm.ins(p66(opc), false, ext, d, u64::from(amount.min(255)), 1);
-            }
-            EvalOp::Shuffle => {
-                let k = self.op(op.vc());
-                if k.code != Code::Const128 {
-                    return false;
-                }
-                let idx = self.ir.pool[k.imm as usize].to_le_bytes();
-                self.lower_shuffle(v, a, b, idx);
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    fn lower_shuffle(&mut self, v: Val, a: Val, b: Val, idx: [u8; 16]) {
-        let mask =
-            |base: u8| u128::from_le_bytes(idx.map(|i| if (base..base + 16).contains(&i) { i - base } else { 0x80 }));
-        let (from_a, from_b) = (mask(0), mask(16));
-        let none = u128::from_le_bytes([0x80; 16]);
-        // PALIGNR: consecutive bytes of b:a.
-        if idx[0] <= 16 && idx.iter().enumerate().all(|(i, x)| usize::from(*x) == usize::from(idx[0]) + i) {
-            let x = self.use_xmm(a);
-            let d = self.def_xmm_from(v, b);
-            self.asm.sse_i(p3a(0x0f), d, x, idx[0]);
-            return;
-        }
-        if from_b == none || from_a == none {
-            let (src, m) = if from_b == none { (a, from_a) } else { (b, from_b) };
-            let t = self.scratch_xmm();
-            self.load_const128(t, m);
-            let d = self.def_xmm_from(v, src);
-            self.asm.sse(PSHUFB, d, t);
-            return;
-        }
-        let (m, t) = (self.scratch_xmm(), self.scratch_xmm());
-        self.copy_to_xmm(t, b);
-        self.load_const128(m, from_b);
-        self.asm.sse(PSHUFB, t, m);
-        self.load_const128(m, from_a);
-        let d = self.def_xmm_from(v, a);
-        self.asm.sse(PSHUFB, d, m);
-        self.asm.sse(POR, d, t);
     }
 
     /// The constants that the block loads, behind its code.
