@@ -7,7 +7,7 @@ extern crate alloc;
 pub mod emit;
 pub mod eval;
 pub mod guest;
-pub mod jit;
 pub mod interp;
+pub mod jit;
 pub mod runtime;
 pub mod softfp;
