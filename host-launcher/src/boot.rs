@@ -8,10 +8,11 @@ use crate::board;
 use crate::cli::Cli;
 use crate::dtb::{self, Chosen, DtbError};
 use crate::fdt::{FdtError, Tree};
-use crate::image::{ImageError, KernelImage};
+use crate::image::{self, Header, ImageError, PROBE_BYTES};
 use crate::mapping::{HUGE, Mapping};
 use dbt_kernel::shared::DeviceDesc;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
@@ -28,9 +29,9 @@ pub enum BootError {
     #[error("no kernel given: use --kernel FILE")]
     NoKernel,
     #[error("can't read the {what} {}: {source}", path.display())]
-    Read { what: &'static str, path: PathBuf, source: std::io::Error },
+    Read { what: &'static str, path: PathBuf, source: io::Error },
     #[error("can't write the device tree to {}: {source}", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
+    Write { path: PathBuf, source: io::Error },
     #[error("can't use the kernel {}: {source}", path.display())]
     Kernel { path: PathBuf, source: ImageError },
     #[error("can't use the device tree {}: {source}", path.display())]
@@ -44,21 +45,62 @@ pub enum BootError {
     #[error("RAM must be a multiple of 2 MiB between 2 MiB and 255 GiB")]
     RamSize,
     #[error("the host has no {0} MiB of memory for guest RAM: {1}")]
-    NoMemory(u64, std::io::Error),
+    NoMemory(u64, io::Error),
     #[error("{0} virtual CPUs are not supported yet: use --smp 1")]
     Smp(u32),
     #[error("the host gives no random numbers: {0}")]
-    Random(std::io::Error),
+    Random(io::Error),
     #[error("can't make a device tree: {0}")]
     Board(#[from] vm_fdt::Error),
     #[error("guest RAM can't be accessed: {0}")]
     Memory(String),
 }
 
+/// Bytes for guest RAM. Files are read straight into it: a second copy would cost as much again.
+enum Source {
+    File { path: PathBuf, file: File, len: u64 },
+    Bytes(Vec<u8>),
+}
+
+impl Source {
+    fn open(what: &'static str, path: &Path) -> Result<Self, BootError> {
+        let failed = |source| BootError::Read { what, path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_file() {
+            return Ok(Self::File { path: path.to_owned(), file, len: metadata.len() });
+        }
+        // A pipe or a directory: what can be read can be read once only.
+        fs::read(path).map(Self::Bytes).map_err(failed)
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::File { len, .. } => *len,
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// The first `len` bytes, or all there are.
+    fn start(&self, len: usize) -> io::Result<Vec<u8>> {
+        match self {
+            Self::File { file, .. } => {
+                let mut file: &File = file;
+                file.rewind()?;
+                let mut bytes = Vec::new();
+                file.take(len as u64).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+            Self::Bytes(bytes) => Ok(bytes[..len.min(bytes.len())].to_vec()),
+        }
+    }
+}
+
 /// What the user gave, read and checked.
 pub struct Images {
-    kernel: KernelImage,
-    initrd: Option<Vec<u8>>,
+    kernel: Source,
+    header: Header,
+    initrd: Option<Source>,
     tree: Tree,
     tree_path: PathBuf,
     append: Option<String>,
@@ -75,7 +117,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn new(kernel: &KernelImage, initrd: Option<u64>) -> Self {
+    fn new(kernel: Header, initrd: Option<u64>) -> Self {
         let start = RAM_BASE + kernel.text_offset;
         let kernel_end = start + kernel.memory_size;
         let initrd = initrd.map(|size| {
@@ -116,6 +158,21 @@ impl Ram {
         Ok(Self { mapping, size, view })
     }
 
+    fn load(&self, what: &'static str, address: u64, source: &Source) -> Result<(), BootError> {
+        match source {
+            Source::Bytes(bytes) => self.write(address, bytes),
+            Source::File { path, file, len } => {
+                let failed = |source| BootError::Read { what, path: path.clone(), source };
+                let mut file: &File = file;
+                file.rewind().map_err(failed)?;
+                let mut file = file.try_clone().map_err(failed)?;
+                self.view
+                    .read_exact_volatile_from(GuestAddress(address), &mut file, *len as usize)
+                    .map_err(|error| failed(io::Error::other(error.to_string())))
+            }
+        }
+    }
+
     fn write(&self, address: u64, bytes: &[u8]) -> Result<(), BootError> {
         self.view.write_slice(bytes, GuestAddress(address)).map_err(|error| BootError::Memory(error.to_string()))
     }
@@ -123,6 +180,21 @@ impl Ram {
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, BootError> {
     fs::read(path).map_err(|source| BootError::Read { what, path: path.to_owned(), source })
+}
+
+/// A kernel, unpacked if need be, and what its header says.
+fn open_kernel(path: &Path) -> Result<(Source, Header), BootError> {
+    let unreadable = |source| BootError::Read { what: "kernel", path: path.to_owned(), source };
+    let unusable = |source| BootError::Kernel { path: path.to_owned(), source };
+    let mut kernel = Source::open("kernel", path)?;
+    let mut start = kernel.start(PROBE_BYTES).map_err(unreadable)?;
+    if image::is_packed(&start) {
+        let packed = kernel.start(usize::MAX).map_err(unreadable)?;
+        kernel = Source::Bytes(image::unpack(&packed).map_err(unusable)?);
+        start = kernel.start(PROBE_BYTES).map_err(unreadable)?;
+    }
+    let header = Header::parse(&start, kernel.len()).map_err(unusable)?;
+    Ok((kernel, header))
 }
 
 impl Images {
@@ -138,10 +210,9 @@ impl Images {
             return Err(BootError::RamSize);
         }
         let path = cli.kernel.as_ref().ok_or(BootError::NoKernel)?;
-        let kernel = KernelImage::parse(read("kernel", path)?)
-            .map_err(|source| BootError::Kernel { path: path.clone(), source })?;
-        let initrd = cli.initrd.as_ref().map(|path| read("initrd", path)).transpose()?;
-        if let (Some([]), Some(path)) = (initrd.as_deref(), &cli.initrd) {
+        let (kernel, header) = open_kernel(path)?;
+        let initrd = cli.initrd.as_ref().map(|path| Source::open("initrd", path)).transpose()?;
+        if let (Some(0), Some(path)) = (initrd.as_ref().map(Source::len), &cli.initrd) {
             return Err(BootError::EmptyInitrd(path.clone()));
         }
         let (blob, tree_path) = match &cli.dtb {
@@ -149,8 +220,16 @@ impl Images {
             None => (board::blob(cli.smp)?, PathBuf::from("(generated)")),
         };
         let tree = Tree::parse(&blob).map_err(|source| BootError::Blob { path: tree_path.clone(), source })?;
-        let images =
-            Self { kernel, initrd, tree, tree_path, append: cli.append.clone(), ram_size: cli.memory, cpus: cli.smp };
+        let images = Self {
+            kernel,
+            header,
+            initrd,
+            tree,
+            tree_path,
+            append: cli.append.clone(),
+            ram_size: cli.memory,
+            cpus: cli.smp,
+        };
         // Edit once without placing anything, so that a bad tree is known now.
         let (blob, _) = images.device_tree()?;
         if let Some(path) = &cli.dump_dtb {
@@ -174,7 +253,7 @@ impl Images {
     }
 
     fn plan(&self) -> Plan {
-        Plan::new(&self.kernel, self.initrd.as_ref().map(|bytes| bytes.len() as u64))
+        Plan::new(self.header, self.initrd.as_ref().map(Source::len))
     }
 
     /// The tree the guest gets, with fresh seeds, and the devices it names.
@@ -203,9 +282,9 @@ impl Images {
     pub fn place(&self, ram: &Ram) -> Result<Start, BootError> {
         let plan = self.plan();
         let (blob, devices) = self.device_tree()?;
-        ram.write(plan.kernel, &self.kernel.bytes)?;
-        if let (Some((at, _)), Some(bytes)) = (plan.initrd, &self.initrd) {
-            ram.write(at, bytes)?;
+        ram.load("kernel", plan.kernel, &self.kernel)?;
+        if let (Some((at, _)), Some(initrd)) = (plan.initrd, &self.initrd) {
+            ram.load("initrd", at, initrd)?;
         }
         ram.write(plan.dtb, &blob)?;
         log::info!("kernel at {:#x}, initrd at {:x?}, device tree at {:#x}", plan.kernel, plan.initrd, plan.dtb);
@@ -216,21 +295,17 @@ impl Images {
 fn random(bytes: &mut [u8]) -> Result<(), BootError> {
     // SAFETY: the kernel writes at most `len` bytes to the slice.
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if got == bytes.len() as isize { Ok(()) } else { Err(BootError::Random(std::io::Error::last_os_error())) }
+    if got == bytes.len() as isize { Ok(()) } else { Err(BootError::Random(io::Error::last_os_error())) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kernel(text_offset: u64, memory_size: u64) -> KernelImage {
-        KernelImage { bytes: vec![0; 64], text_offset, memory_size }
-    }
-
     #[test]
     fn nothing_overlaps() {
         for (offset, size, initrd) in [(0, 0x201_0000, Some(12345)), (0x8_0000, 0x12_3456, None), (0, 64, Some(1))] {
-            let plan = Plan::new(&kernel(offset, size), initrd);
+            let plan = Plan::new(Header { text_offset: offset, memory_size: size }, initrd);
             assert_eq!(plan.kernel, RAM_BASE + offset);
             let mut end = plan.kernel + size;
             if let Some((start, initrd_end)) = plan.initrd {

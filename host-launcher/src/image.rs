@@ -39,56 +39,64 @@ pub enum ImageError {
     TooLarge,
 }
 
-/// A kernel ready to be placed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct KernelImage {
-    pub bytes: Vec<u8>,
+/// Bytes of a file that must be looked at to know what it is.
+pub const PROBE_BYTES: usize = 1024;
+
+/// What the Image header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
     /// Distance from a 2 MiB boundary to the first byte.
     pub text_offset: u64,
     /// Memory the kernel needs from its first byte on, its BSS included.
     pub memory_size: u64,
 }
 
-impl KernelImage {
-    /// Unpacks and checks a kernel.
+impl Header {
+    /// Reads the header of an unpacked kernel of `file` bytes, whose first [`PROBE_BYTES`] are in `bytes`.
     ///
     /// # Errors
     /// It is not one; the error says what it looks like instead.
-    pub fn parse(file: Vec<u8>) -> Result<Self, ImageError> {
-        let bytes = unpack(file)?;
+    pub fn parse(bytes: &[u8], file: u64) -> Result<Self, ImageError> {
         if bytes.len() < HEADER_BYTES {
             return Err(ImageError::Short(bytes.len()));
         }
         if &bytes[0x38..0x3c] != MAGIC {
-            return Err(what_else(&bytes));
+            return Err(what_else(bytes));
         }
-        let mut text_offset = u64_at(&bytes, 8);
-        let mut image_size = u64_at(&bytes, 16);
-        let flags = u64_at(&bytes, 24);
+        let mut text_offset = u64_at(bytes, 8);
+        let mut image_size = u64_at(bytes, 16);
+        let flags = u64_at(bytes, 24);
         if image_size == 0 {
             // Kernels before 3.17 say neither size nor byte order; their offset is fixed.
             text_offset = 0x80000;
-            image_size = bytes.len() as u64 + (1 << 20);
+            image_size = file.saturating_add(1 << 20);
         } else if flags & 1 != 0 {
             return Err(ImageError::BigEndian);
         }
-        let file = bytes.len() as u64;
         if image_size > MAX_KERNEL || text_offset > MAX_KERNEL || image_size.saturating_add(0x1000) < file / 2 {
             return Err(ImageError::Sizes { image_size, file });
         }
-        Ok(Self { memory_size: image_size.max(file), text_offset, bytes })
+        Ok(Self { memory_size: image_size.max(file), text_offset })
     }
 }
 
-/// Takes compression off.
-fn unpack(file: Vec<u8>) -> Result<Vec<u8>, ImageError> {
-    if file.starts_with(&[0x1f, 0x8b]) {
-        return gunzip(&file);
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// Whether a file that starts so must be unpacked first.
+#[must_use]
+pub fn is_packed(start: &[u8]) -> bool {
+    start.starts_with(GZIP_MAGIC) || start.len() >= 0x40 && start.starts_with(b"MZ") && &start[4..8] == b"zimg"
+}
+
+/// Takes the compression off a file that [`is_packed`].
+///
+/// # Errors
+/// The compression is damaged or of an unsupported kind.
+pub fn unpack(file: &[u8]) -> Result<Vec<u8>, ImageError> {
+    if file.starts_with(GZIP_MAGIC) {
+        return gunzip(file);
     }
-    if file.len() < 0x40 || !file.starts_with(b"MZ") || &file[4..8] != b"zimg" {
-        return Ok(file);
-    }
-    let (offset, size) = (u32_at(&file, 8) as usize, u32_at(&file, 12) as usize);
+    let (offset, size) = (u32_at(file, 8) as usize, u32_at(file, 12) as usize);
     let payload = offset.checked_add(size).and_then(|end| file.get(offset..end)).ok_or(ImageError::Payload)?;
     let name = &file[24..56];
     let name = &name[..name.iter().position(|b| *b == 0).unwrap_or(name.len())];
@@ -161,38 +169,44 @@ pub(crate) mod tests {
         bytes
     }
 
+    fn parse(bytes: &[u8]) -> Result<Header, ImageError> {
+        Header::parse(bytes, bytes.len() as u64)
+    }
+
     #[test]
     fn raw_gzip_and_zboot_agree() {
         let raw = image(0x1000, 0x20000, 2, b"code");
-        let kernel = KernelImage::parse(raw.clone()).unwrap();
-        assert_eq!((kernel.text_offset, kernel.memory_size), (0x1000, 0x20000));
-        assert_eq!(KernelImage::parse(gzip(&raw)).unwrap(), kernel);
-        assert_eq!(KernelImage::parse(zboot(b"gzip", &gzip(&raw))).unwrap(), kernel);
+        assert_eq!(parse(&raw), Ok(Header { text_offset: 0x1000, memory_size: 0x20000 }));
+        for packed in [gzip(&raw), zboot(b"gzip", &gzip(&raw))] {
+            assert!(is_packed(&packed));
+            assert_eq!(unpack(&packed).unwrap(), raw);
+        }
+        assert!(!is_packed(&raw));
     }
 
     #[test]
     fn old_kernels_have_a_fixed_offset() {
-        let kernel = KernelImage::parse(image(0, 0, 0, b"code")).unwrap();
+        let kernel = parse(&image(0, 0, 0, b"code")).unwrap();
         assert_eq!(kernel.text_offset, 0x80000);
         assert!(kernel.memory_size > 68);
     }
 
     #[test]
     fn what_is_no_kernel_is_named() {
-        let parse = |bytes: Vec<u8>| KernelImage::parse(bytes).unwrap_err();
-        assert_eq!(parse(vec![]), ImageError::Short(0));
-        assert_eq!(parse(vec![0; 100]), ImageError::NotAnImage);
+        let parse = |bytes: &[u8]| parse(bytes).unwrap_err();
+        assert_eq!(parse(&[]), ImageError::Short(0));
+        assert_eq!(parse(&[0; 100]), ImageError::NotAnImage);
         let mut elf = vec![0; 100];
         elf[..4].copy_from_slice(b"\x7fELF");
-        assert_eq!(parse(elf), ImageError::Elf);
-        assert_eq!(parse(image(0, 0x1000, 1, b"")), ImageError::BigEndian);
-        assert!(matches!(parse(image(0, u64::MAX, 0, b"")), ImageError::Sizes { .. }));
-        assert_eq!(parse(zboot(b"xz", b"123")), ImageError::Compression("xz".to_owned()));
+        assert_eq!(parse(&elf), ImageError::Elf);
+        assert_eq!(parse(&image(0, 0x1000, 1, b"")), ImageError::BigEndian);
+        assert!(matches!(parse(&image(0, u64::MAX, 0, b"")), ImageError::Sizes { .. }));
+        assert_eq!(unpack(&zboot(b"xz", b"123")).unwrap_err(), ImageError::Compression("xz".to_owned()));
         let mut outside = zboot(b"gzip", b"");
         outside[12] = 1;
-        assert_eq!(parse(outside), ImageError::Payload);
+        assert_eq!(unpack(&outside).unwrap_err(), ImageError::Payload);
         let mut damaged = gzip(&image(0, 0x1000, 0, &[7; 5000]));
         damaged.truncate(40);
-        assert!(matches!(parse(damaged), ImageError::Compressed(_)));
+        assert!(matches!(unpack(&damaged).unwrap_err(), ImageError::Compressed(_)));
     }
 }

@@ -227,10 +227,16 @@ impl Link {
         }
     }
 
-    /// The serving thread sleeps without a time limit only while this returns true: the vCPU waits.
+    /// The serving thread sleeps without a time limit only while this returns true.
     #[must_use]
     pub fn may_sleep(&self) -> bool {
         self.serve_sleeps.store(true, Ordering::SeqCst);
+        self.waiting()
+    }
+
+    /// Whether all vCPUs wait.
+    #[must_use]
+    pub fn waiting(&self) -> bool {
         (0..self.control.vcpus as usize).all(|vcpu| self.control.waiting[vcpu].load(Ordering::SeqCst) != 0)
     }
 

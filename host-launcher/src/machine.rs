@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const HEAP_BYTES: usize = 64 << 20;
-pub const CODE_BYTES: usize = 32 << 20;
+pub const CODE_BYTES: usize = 64 << 20;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
