@@ -115,7 +115,7 @@ impl Rng {
             5 => self.lanes(8, |r| I8[r.below(I8.len())]),
             6 => self.lanes(64, |r| (f64::from(r.next() as i32) / 65536.0).to_bits()),
             7 => self.lanes(32, |r| (f32::from(r.next() as i16) / 64.0).to_bits().into()),
-            _ => self.lanes(16, |r| r.next() % 64 | if r.below(3) == 0 { 0xffc0 } else { 0 }),
+            _ => self.lanes(16, |r| (r.next() % 64) | if r.below(3) == 0 { 0xffc0 } else { 0 }),
         }
     }
 }
@@ -554,6 +554,7 @@ fn record() {
     let mut out = Vec::new();
     child.stdout.take().expect("piped").read_to_end(&mut out).expect("the oracle answers");
     writer.join().expect("no panic").expect("the oracle listens");
+    assert!(child.wait().expect("qemu-aarch64 ends").success(), "the oracle succeeds");
     assert_eq!(out.len(), all.len() * RECORD, "the oracle answers everything");
 
     let mut text = String::from(
