@@ -30,7 +30,7 @@ pub struct Outcome {
     pub output: String,
 }
 
-const PROMPT: &str = "guest:~# ";
+const PROMPT: &str = "guest# ";
 /// Longest time without any output before a guest counts as hung.
 const PATIENCE: Duration = Duration::from_secs(300);
 

@@ -15,7 +15,7 @@ fn boot(accel: &str, extra: &[&str]) -> Console {
     command.arg("--initrd").arg(files::guest("initramfs.cpio"));
     command.args(extra);
     let mut console = Console::start(&mut command);
-    console.expect("guest:~# ", BOOT);
+    console.expect("guest# ", BOOT);
     console
 }
 
