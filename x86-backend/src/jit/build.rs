@@ -245,14 +245,6 @@ impl Build {
         self.known.push(Known { offset: lo, size, val: v });
     }
 
-    /// Links the three markers of a conditional.
-    pub fn link(&mut self, if_at: usize, else_at: usize, end: usize) {
-        self.ir.ops[if_at].b = else_at as u32;
-        self.ir.ops[if_at].c = end as u32;
-        self.ir.ops[else_at].imm = if_at as u64;
-        self.ir.ops[end].imm = if_at as u64;
-    }
-
     /// Guest state may have changed in any way.
     pub fn forget_state(&mut self) {
         self.known.clear();

@@ -278,7 +278,9 @@ impl Gen {
 
     pub fn lower_cond_exit(&mut self, v: Val, op: Op) {
         let c = op.va();
-        let stored = self.flush_all();
+        // If the block goes on, stores are made where the exit is taken; at its end they have to be made anyway.
+        let goes_on = self.ir.ops[v.index() + 1..].iter().any(|op| op.code == Code::Insn);
+        let stored = if goes_on { None } else { self.flush_all() };
         let cond = self.op(c);
         let cc = match stored {
             Some(f) if cond.code == Code::Cond && cond.va() == f && self.loc(c).lazy => {
@@ -288,7 +290,9 @@ impl Gen {
         };
         let cc = if op.aux == 1 { cc.not() } else { cc };
         let site = self.asm.jcc(cc);
-        if self.same_page(op.imm) {
+        if goes_on {
+            self.add_cold_exit(site, op.imm);
+        } else if self.same_page(op.imm) {
             self.chains.push(ChainStub { site, pc: op.imm });
         } else {
             self.far_exits.push(ChainStub { site, pc: op.imm });

@@ -1,4 +1,4 @@
-//! The builder as a consumer of generated semantics, and structured control flow.
+//! The builder as a consumer of generated semantics.
 
 use super::Builder;
 use super::build::{container, mask64, storage};
@@ -14,62 +14,6 @@ const N: Val = Val::NONE;
 impl Builder<'_> {
     fn fp_width(fmt: FpFmt, lanes: u32) -> Width {
         if lanes == 1 { fmt.width() } else { 128 }
-    }
-
-    fn arm_is_goto(&self, start: usize) -> Option<u64> {
-        let (last, rest) = self.b().ir.ops[start..].split_last()?;
-        let simple = rest.iter().all(|op| matches!(op.code, Code::Const | Code::Const128 | Code::Nop));
-        if simple && last.code == Code::Goto { Some(last.imm) } else { None }
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.b_mut().ir.ops.truncate(len);
-        self.b_mut().ir.sig.truncate(len);
-    }
-
-    /// Whether both arms may simply be executed one after the other.
-    fn arms_are_cheap(&self, start: usize) -> bool {
-        let ops = &self.b().ir.ops[start..];
-        ops.len() <= 12
-            && ops.iter().all(|op| {
-                op.code == Code::Else
-                    || (op.removable() && !matches!(op.code, Code::Eval | Code::UDiv | Code::SDiv | Code::Phi))
-            })
-    }
-
-    fn join<const K: usize>(
-        &mut self,
-        if_at: usize,
-        else_at: usize,
-        widths: [Width; K],
-        a: [Val; K],
-        b: [Val; K],
-    ) -> [Val; K] {
-        let cheap = self.arms_are_cheap(if_at + 1);
-        let this = self.b_mut();
-        let c = this.ir.ops[if_at].va();
-        let mut out = a;
-        if cheap {
-            for at in [if_at, else_at] {
-                this.ir.ops[at] = Op::new(Code::Nop, u32::from(NO_RESULT));
-            }
-            for i in 0..K {
-                out[i] = this.select(widths[i], c, a[i], b[i]);
-            }
-            return out;
-        }
-        let end = this.push(Op::new(Code::EndIf, u32::from(NO_RESULT)));
-        this.link(if_at, else_at, end.index());
-        let mut phis = 0;
-        for i in 0..K {
-            if a[i] != b[i] {
-                out[i] = this.push(Op::new(Code::Phi, container(widths[i])).ab(a[i], b[i]));
-                phis += 1;
-            }
-        }
-        this.ir.ops[end.index()].b = phis;
-        this.cse_barrier();
-        out
     }
 }
 
@@ -218,7 +162,7 @@ impl Emit for Builder<'_> {
             this.forget_state();
         }
         if decl.never {
-            this.ended |= this.depth == 0;
+            this.path_ends();
             return Err(Stop);
         }
         Ok(decl.result.map(|_| v))
@@ -234,11 +178,8 @@ impl Emit for Builder<'_> {
         } else {
             this.push(Op::new(Code::GotoInd, none).a(target));
         }
-        if this.depth == 0 {
-            this.ended = true;
-        } else {
-            this.has_branch = true;
-        }
+        this.has_branch |= this.depth > 0;
+        this.path_ends();
         Err(Stop)
     }
     fn end_block(&mut self) {
@@ -257,68 +198,19 @@ impl Emit for Builder<'_> {
             Some(_) => return then(self),
             None => {}
         }
-        let none = u32::from(NO_RESULT);
-        let this = self.b_mut();
-        let c = this.truth(c);
-        let if_at = this.push(Op::new(Code::If, none).a(c)).index();
-        let mark = this.saved.len();
-        let known = core::mem::take(&mut this.known);
-        this.saved.extend_from_slice(&known);
-        this.known = known;
-        this.depth += 1;
-        let first = then(self);
-        if let (Err(Stop), Some(pc)) = (&first, self.arm_is_goto(if_at + 1)) {
-            self.truncate(if_at);
-            let this = self.b_mut();
-            this.push(Op::new(Code::CondExit, none).a(c).imm(pc));
-            this.known.clear();
-            let (known, saved) = (&mut this.known, &mut this.saved);
-            known.extend(saved.drain(mark..));
-            this.depth -= 1;
-            let second = otherwise(self);
-            let this = self.b_mut();
-            this.ended |= second.is_err() && this.depth == 0;
-            return second;
+        let mut arms = self.b_mut().open_arms(c);
+        let mut first = then(self);
+        let out = self.b_mut().first_arm_ends(&mut arms, first.is_err());
+        if out {
+            return otherwise(self).inspect_err(|_| self.b_mut().path_ends());
         }
-        let this = self.b_mut();
-        let else_at = this.push(Op::new(Code::Else, none)).index();
-        this.cse_barrier();
-        let first_known: alloc::vec::Vec<_> = this.known.drain(..).collect();
-        let before = this.saved[mark..].to_vec();
-        this.saved.truncate(mark);
-        this.known.extend_from_slice(&before);
         let second = otherwise(self);
-        if let (Ok(_), Err(Stop), Some(pc)) = (&first, &second, self.arm_is_goto(else_at + 1)) {
-            self.truncate(else_at + 1);
-            let this = self.b_mut();
-            this.ir.ops[if_at] = Op::new(Code::CondExit, none).a(c).imm(pc).aux(1);
-            this.ir.ops[else_at] = Op::new(Code::Nop, none);
-            this.known = first_known;
-            this.depth -= 1;
+        if self.b_mut().second_arm_ends(&mut arms, first.is_err(), second.is_err()) {
+            if let (Ok(a), Ok(b)) = (&mut first, &second) {
+                self.b_mut().join(&arms, &widths, a, b);
+            }
             return first;
         }
-        self.b_mut().depth -= 1;
-        let stops = u16::from(first.is_err()) | u16::from(second.is_err()) << 1;
-        self.b_mut().ir.ops[if_at].aux = stops;
-        match (first, second) {
-            (Ok(a), Ok(b)) => {
-                let this = self.b_mut();
-                this.known = before;
-                this.forget_written(if_at);
-                Ok(self.join(if_at, else_at, widths, a, b))
-            }
-            (first, second) => {
-                let this = self.b_mut();
-                if first.is_ok() {
-                    this.known = first_known;
-                }
-                let end = this.push(Op::new(Code::EndIf, none));
-                this.ir.ops[end.index()].b = 0;
-                this.link(if_at, else_at, end.index());
-                this.cse_barrier();
-                this.ended |= stops == 3 && this.depth == 0;
-                first.or(second)
-            }
-        }
+        second
     }
 }

@@ -89,6 +89,12 @@ pub enum Code {
     /// `imm` bytes at address `a`; `aux` is the access.
     Load,
     Store,
+    /// Two accesses next to each other, the first at `a`. Loads: `b` is the [`Code::LoadHalf`] that stands for the first's
+    /// value. Stores: `b`, `c` are the values.
+    LoadPair,
+    StorePair,
+    /// Defined by a later [`Code::LoadPair`].
+    LoadHalf,
     /// `imm`: bytes, then the operation from bit 8.
     Atomic,
     Cas,
@@ -183,6 +189,7 @@ impl Op {
             | Code::Const
             | Code::Const128
             | Code::Get
+            | Code::LoadHalf
             | Code::Fence
             | Code::Call
             | Code::Goto
@@ -206,6 +213,7 @@ impl Op {
             | Code::Splat
             | Code::ZextV
             | Code::Load
+            | Code::LoadPair
             | Code::GotoInd
             | Code::Leave
             | Code::CondExit
@@ -232,7 +240,7 @@ impl Op {
             | Code::Pair
             | Code::Store
             | Code::Atomic => 2,
-            Code::Select | Code::AdcFlags | Code::Cas => 3,
+            Code::Select | Code::AdcFlags | Code::Cas | Code::StorePair => 3,
             Code::Eval => self.aux as usize,
         }
     }
@@ -249,6 +257,8 @@ impl Op {
                 | Code::Put
                 | Code::Load
                 | Code::Store
+                | Code::LoadPair
+                | Code::StorePair
                 | Code::Atomic
                 | Code::Cas
                 | Code::Fence

@@ -42,6 +42,8 @@ impl Gen {
                 }
                 Code::Load
                 | Code::Store
+                | Code::LoadPair
+                | Code::StorePair
                 | Code::Atomic
                 | Code::Cas
                 | Code::Goto

@@ -5,64 +5,14 @@
 //! the pending stores of guest state (precisely as of this instruction), stores the program counter and calls the
 //! engine through a thunk that keeps every register. When the engine returns normally, the block goes on.
 
-use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RAX, RBP, RSP, Sh, Xmm};
+use super::asm::{Alu, Cc, Fixup, Gpr, Mem, Opc, RAX, RBP, RBX, RCX, RDX, RSP, Sh, Xmm};
 use super::features::HostFeatures;
-use super::flags::Place1;
-use super::ir::{Code, Op, Val};
-use super::regs::{Gen, NONE, frame};
+use super::ir::{Op, Val};
+use super::regs::{Gen, frame};
+use super::stubs::{Data, Operands, Slow};
 use crate::emit::{Access, AtomicOp};
 use crate::runtime::{MemDesc, Runtime, TLB_ENTRIES, TlbEntry};
 use core::mem::offset_of;
-
-/// Which of the engine's slow paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slow {
-    Load = 0,
-    Store = 1,
-    Atomic = 2,
-    Cas = 3,
-}
-
-/// An operand or result of a slow path.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Data {
-    None,
-    Gpr(Gpr),
-    /// The low 4 or 8 bytes of a vector register.
-    Low(Xmm),
-    Vector(Xmm),
-    Const(u64),
-}
-
-/// A store of guest state to be made out of line.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ColdStore {
-    offset: u32,
-    size: u32,
-    what: Cold,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Cold {
-    Gpr(Gpr),
-    Xmm(Xmm),
-    Mem(u32, Mem),
-    Const(u128),
-    Flags(Op, Place1, Place1),
-}
-
-pub(super) struct MemStub {
-    sites: [Option<Fixup>; 2],
-    back: usize,
-    kind: Slow,
-    va: Gpr,
-    data: [Data; 2],
-    result: Data,
-    desc: MemDesc,
-    pc: u64,
-    stores: (usize, usize),
-    vectors: bool,
-}
 
 const ENTRY: usize = size_of::<TlbEntry>();
 const ENTRY_BITS: u32 = ENTRY.trailing_zeros();
@@ -79,7 +29,7 @@ impl Gen {
         if acc.contains(Access::UNPRIV) { self.shared.unpriv_mode } else { self.shared.mmu_mode }
     }
 
-    fn desc(&self, op: Op) -> MemDesc {
+    pub fn desc(&self, op: Op) -> MemDesc {
         let acc = Access::from_bits_truncate(op.aux);
         MemDesc::new((op.imm & 255) as u32, self.mode(acc), acc)
     }
@@ -89,8 +39,8 @@ impl Gen {
         Mem::indexed(RBP, t, 0, self.rt(table).disp)
     }
 
-    /// Computes the entry's offset and the tag to compare.
-    fn probe(&mut self, op: Op, va: Gpr, p: Probe) {
+    /// Computes the entry's offset and the tag to compare, for `count` accesses next to each other.
+    fn probe(&mut self, op: Op, va: Gpr, p: Probe, count: i32) {
         let size = (op.imm & 255) as i32;
         let acc = Access::from_bits_truncate(op.aux);
         let shift = crate::runtime::PAGE_BITS - ENTRY_BITS;
@@ -102,13 +52,14 @@ impl Gen {
         }
         self.asm.alu_i(Alu::And, false, p.t, ((TLB_ENTRIES - 1) << ENTRY_BITS) as i32);
         let strict = self.shared.strict_align || acc.intersects(Access::ALIGNED | Access::ATOMIC | Access::EXCLUSIVE);
-        if strict || size == 1 {
+        // The address whose page must be the entry's: of the last byte, or of the last access when each is aligned.
+        let (last, low) = if strict { ((count - 1) * size, size - 1) } else { (count * size - 1, 0) };
+        if last == 0 {
             self.asm.mov_rr(true, p.u, va);
-            self.asm.alu_i(Alu::And, true, p.u, -4096 | (size - 1));
         } else {
-            self.asm.lea(true, p.u, Mem::new(va, size - 1));
-            self.asm.alu_i(Alu::And, true, p.u, -4096);
+            self.asm.lea(true, p.u, Mem::new(va, last));
         }
+        self.asm.alu_i(Alu::And, true, p.u, -4096 | low);
     }
 
     /// Compares the tag; the result is taken on a miss.
@@ -123,117 +74,52 @@ impl Gen {
         self.asm.load(8, p.t, m);
     }
 
-    /// Notes the stub for accesses that leave by `sites`; its return point is set by [`Gen::end_access`].
-    fn add_stub(&mut self, kind: Slow, op: Op, sites: [Option<Fixup>; 2], va: Gpr, data: [Data; 2], result: Data) {
-        let first = self.stub_stores.len();
-        for i in 0..self.place.pending.len() {
-            let p = self.place.pending[i];
-            let v = Val(p.val);
-            let def = self.op(v);
-            let loc = self.loc(v);
-            let what = if loc.lazy && def.is_flags() {
-                let a = self.place_of(def.va());
-                let b = if def.operands() > 1 { self.place_of(def.vb()) } else { Some(Place1::Const(0)) };
-                match (a, b) {
-                    (Some(a), Some(b)) => Cold::Flags(def, a, b),
-                    _ => {
-                        self.failed = true;
-                        continue;
-                    }
-                }
-            } else if def.code == Code::Const {
-                Cold::Const(u128::from(def.imm))
-            } else if def.code == Code::Const128 {
-                Cold::Const(self.ir.pool[def.imm as usize])
-            } else if let (Some(x), true) = (loc.xmm(), def.is_vector() || loc.gpr().is_none()) {
-                if def.w == 32 && p.size > 4 {
-                    // Nothing is known of the register's bits above the container.
-                    let upper = ColdStore { offset: p.offset + 4, size: p.size - 4, what: Cold::Const(0) };
-                    self.stub_stores.push(upper);
-                    self.stub_stores.push(ColdStore { offset: p.offset, size: 4, what: Cold::Xmm(x) });
-                    continue;
-                }
-                Cold::Xmm(x)
-            } else if let Some(r) = loc.gpr() {
-                Cold::Gpr(r)
-            } else if let Some(s) = loc.frame() {
-                Cold::Mem(if def.is_vector() { 16 } else { 8 }, Self::spill_slot(s))
-            } else if let Some(h) = self.home_of(v) {
-                Cold::Mem(h.size, Self::state(h.offset))
-            } else {
-                self.failed = true;
-                continue;
-            };
-            self.stub_stores.push(ColdStore { offset: p.offset, size: p.size, what });
-        }
-        let vectors = self.place.xmms.iter().any(|v| *v != NONE);
-        let mut desc = self.desc(op);
-        if op.code == Code::Atomic {
-            desc = MemDesc(desc.0 | ((op.imm >> 8) as u32 & 15) << 16);
-        }
-        let stores = (first, self.stub_stores.len());
-        self.mem_stubs.push(MemStub { sites, back: 0, kind, va, data, result, desc, pc: self.pc, stores, vectors });
-    }
-
-    fn end_access(&mut self) {
-        let here = self.asm.pos();
-        if let Some(stub) = self.mem_stubs.last_mut() {
-            stub.back = here;
-        }
-    }
-
     fn two_scratch(&mut self) -> Probe {
         Probe { t: self.scratch(), u: self.scratch() }
     }
 
-    pub fn lower_load(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
-        let va = self.use_gpr(op.va());
-        let p = self.two_scratch();
-        let vector = op.is_vector();
-        let scalar = size >= 4 && self.wants_xmm[v.index()];
-        let x = if vector || scalar { Some(self.def_xmm(v)) } else { None };
-        self.probe(op, va, p);
-        let miss = self.miss(op, p, offset_of!(TlbEntry, read));
-        let result = x.map_or(Data::Gpr(p.t), if vector { Data::Vector } else { Data::Low });
-        self.add_stub(Slow::Load, op, [Some(miss), None], va, [Data::None; 2], result);
-        self.addend(op, p);
-        let m = Mem::indexed(p.t, va, 0, 0);
-        match x {
-            Some(x) if vector => self.asm.movups_load(x, m),
-            Some(x) => self.asm.load_x(size, x, m),
-            None => {
-                self.asm.load(size, p.t, m);
-                self.assign(v, p.t);
-            }
+    /// Where a loaded value goes: a vector register if it is wanted there, else `r`.
+    fn load_target(&mut self, v: Val, size: u32, r: Gpr) -> Data {
+        if self.op(v).is_vector() {
+            Data::Vector(self.def_xmm(v))
+        } else if size >= 4 && self.wants_xmm[v.index()] && self.uses[v.index()] > 0 {
+            Data::Low(self.def_xmm(v))
+        } else {
+            Data::Gpr(r)
         }
-        self.end_access();
-        self.end_op(v);
     }
 
-    pub fn lower_store(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
-        let acc = Access::from_bits_truncate(op.aux);
-        let value = op.vb();
-        let va = self.use_gpr(op.va());
-        let data = if self.op(value).is_vector() {
-            Data::Vector(self.use_xmm(value))
-        } else if let Some(k) = self.imm(if size == 8 { 64 } else { 32 }, value) {
-            Data::Const(k as u64)
-        } else if let (Some(x), None, true) =
-            (self.loc(value).xmm(), self.loc(value).gpr(), (4..=u32::from(self.op(value).w) / 8).contains(&size))
-        {
-            self.pin_xmm(x);
-            Data::Low(x)
-        } else {
-            Data::Gpr(self.use_gpr(value))
-        };
-        let p = self.two_scratch();
-        self.probe(op, va, p);
-        let miss = self.miss(op, p, offset_of!(TlbEntry, write));
-        self.add_stub(Slow::Store, op, [Some(miss), None], va, [data, Data::None], Data::None);
-        self.addend(op, p);
-        let m = Mem::indexed(p.t, va, 0, 0);
+    fn load_data(&mut self, v: Val, size: u32, m: Mem, target: Data) {
+        match target {
+            Data::Vector(x) => self.asm.movups_load(x, m),
+            Data::Low(x) => self.asm.load_x(size, x, m),
+            Data::Gpr(r) => {
+                self.asm.load(size, r, m);
+                if self.uses[v.index()] > 0 {
+                    self.assign(v, r);
+                }
+            }
+            Data::None | Data::Const(_) => {}
+        }
+    }
+
+    fn store_operand(&mut self, v: Val, size: u32) -> Data {
+        if self.op(v).is_vector() {
+            return Data::Vector(self.use_xmm(v));
+        }
+        if let Some(k) = self.imm(if size == 8 { 64 } else { 32 }, v) {
+            return Data::Const(k as u64);
+        }
+        match (self.loc(v).xmm(), self.loc(v).gpr()) {
+            (Some(x), None) if size >= 4 => {
+                self.pin_xmm(x);
+                Data::Low(x)
+            }
+            _ => Data::Gpr(self.use_gpr(v)),
+        }
+    }
+
+    fn store_data(&mut self, size: u32, m: Mem, data: Data) {
         match data {
             Data::Vector(x) => self.asm.movups_store(m, x),
             Data::Low(x) => self.asm.store_x(size, m, x),
@@ -241,10 +127,77 @@ impl Gen {
             Data::Const(k) => self.asm.store_imm(size, m, k as i32),
             Data::None => {}
         }
+    }
+
+    pub fn lower_load(&mut self, v: Val, op: Op) {
+        let size = (op.imm & 255) as u32;
+        let va = self.use_gpr(op.va());
+        let p = self.two_scratch();
+        let target = self.load_target(v, size, p.t);
+        self.probe(op, va, p, 1);
+        let miss = self.miss(op, p, offset_of!(TlbEntry, read));
+        self.add_stub(Slow::Load, op, [Some(miss), None], va, Operands::load(target));
+        self.addend(op, p);
+        self.load_data(v, size, Mem::indexed(p.t, va, 0, 0), target);
+        self.end_access();
+        self.end_op(v);
+    }
+
+    /// Two loads next to each other: `v` is the second, `op.b` the first.
+    pub fn lower_load_pair(&mut self, v: Val, op: Op) {
+        let size = (op.imm & 255) as u32;
+        let first = op.vb();
+        let va = self.use_gpr(op.va());
+        let p = self.two_scratch();
+        let a = self.load_target(first, size, p.u);
+        let b = self.load_target(v, size, p.t);
+        self.probe(op, va, p, 2);
+        let miss = self.miss(op, p, offset_of!(TlbEntry, read));
+        self.add_stub(Slow::Load, op, [Some(miss), None], va, Operands::load(a));
+        self.add_second(Operands::load(b));
+        self.addend(op, p);
+        self.load_data(first, size, Mem::indexed(p.t, va, 0, 0), a);
+        self.load_data(v, size, Mem::indexed(p.t, va, 0, size as i32), b);
+        self.end_access();
+        if self.uses[first.index()] == 0 {
+            self.drop_value(first);
+        }
+        self.end_op(v);
+    }
+
+    pub fn lower_store(&mut self, v: Val, op: Op) {
+        let size = (op.imm & 255) as u32;
+        let acc = Access::from_bits_truncate(op.aux);
+        let va = self.use_gpr(op.va());
+        let data = self.store_operand(op.vb(), size);
+        let p = self.two_scratch();
+        self.probe(op, va, p, 1);
+        let miss = self.miss(op, p, offset_of!(TlbEntry, write));
+        self.add_stub(Slow::Store, op, [Some(miss), None], va, Operands::store(data));
+        self.addend(op, p);
+        self.store_data(size, Mem::indexed(p.t, va, 0, 0), data);
         self.end_access();
         if acc.contains(Access::RELEASE) && !acc.intersects(Access::EXCLUSIVE | Access::ATOMIC) {
             self.lower_fence();
         }
+        self.end_op(v);
+    }
+
+    /// Two stores next to each other.
+    pub fn lower_store_pair(&mut self, v: Val, op: Op) {
+        let size = (op.imm & 255) as u32;
+        let va = self.use_gpr(op.va());
+        let a = self.store_operand(op.vb(), size);
+        let b = self.store_operand(op.vc(), size);
+        let p = self.two_scratch();
+        self.probe(op, va, p, 2);
+        let miss = self.miss(op, p, offset_of!(TlbEntry, write));
+        self.add_stub(Slow::Store, op, [Some(miss), None], va, Operands::store(a));
+        self.add_second(Operands::store(b));
+        self.addend(op, p);
+        self.store_data(size, Mem::indexed(p.t, va, 0, 0), a);
+        self.store_data(size, Mem::indexed(p.t, va, 0, size as i32), b);
+        self.end_access();
         self.end_op(v);
     }
 
@@ -265,11 +218,12 @@ impl Gen {
         let value = if direct { self.def_from(v, op.vb()) } else { self.use_gpr(op.vb()) };
         let p = self.two_scratch();
         let result = if direct { value } else { RAX };
-        self.probe(op, va, p);
+        self.probe(op, va, p, 1);
         let no_write = self.miss(op, p, offset_of!(TlbEntry, write));
         let no_read = self.miss(op, p, offset_of!(TlbEntry, read));
         let sites = [Some(no_write), Some(no_read)];
-        self.add_stub(Slow::Atomic, op, sites, va, [Data::Gpr(value), Data::None], Data::Gpr(result));
+        let operands = Operands { data: [Data::Gpr(value), Data::None], result: Data::Gpr(result) };
+        self.add_stub(Slow::Atomic, op, sites, va, operands);
         self.addend(op, p);
         let m = Mem::indexed(p.t, va, 0, 0);
         if kind == AtomicOp::Swap as u8 {
@@ -322,13 +276,7 @@ impl Gen {
     pub fn lower_cas(&mut self, v: Val, op: Op) {
         let size = (op.imm & 255) as u32;
         if size == 16 {
-            let va = self.use_gpr(op.va());
-            let data = [Data::Vector(self.use_xmm(op.vb())), Data::Vector(self.use_xmm(op.vc()))];
-            let x = self.def_xmm(v);
-            let away = self.asm.jmp();
-            self.add_stub(Slow::Cas, op, [Some(away), None], va, data, Data::Vector(x));
-            self.end_access();
-            self.end_op(v);
+            self.lower_cas16(v, op);
             return;
         }
         self.fixed(RAX);
@@ -336,11 +284,12 @@ impl Gen {
         let new = self.use_gpr(op.vc());
         let expected = self.use_gpr(op.vb());
         let p = self.two_scratch();
-        self.probe(op, va, p);
+        self.probe(op, va, p, 1);
         let no_write = self.miss(op, p, offset_of!(TlbEntry, write));
         let no_read = self.miss(op, p, offset_of!(TlbEntry, read));
         let data = [Data::Gpr(expected), Data::Gpr(new)];
-        self.add_stub(Slow::Cas, op, [Some(no_write), Some(no_read)], va, data, Data::Gpr(RAX));
+        let operands = Operands { data, result: Data::Gpr(RAX) };
+        self.add_stub(Slow::Cas, op, [Some(no_write), Some(no_read)], va, operands);
         self.addend(op, p);
         self.asm.mov_rr(true, RAX, expected);
         self.asm.lock();
@@ -350,94 +299,43 @@ impl Gen {
         self.end_op(v);
     }
 
-    // Out of line.
-
-    fn cold_store(&mut self, s: ColdStore) {
-        let m = Self::state(s.offset);
-        let upper = m.offset(8);
-        match s.what {
-            Cold::Gpr(r) => self.asm.store(s.size, m, r),
-            Cold::Xmm(x) if s.size == 16 => self.asm.movups_store(m, x),
-            Cold::Xmm(x) if s.size >= 4 => self.asm.store_x(s.size, m, x),
-            Cold::Xmm(x) => self.with_rax(|g| {
-                g.asm.mov_rx(false, RAX, x);
-                g.asm.store(s.size, m, RAX);
-            }),
-            Cold::Mem(from, at) => self.with_rax(|g| {
-                g.asm.load(from.min(8), RAX, at);
-                g.asm.store(s.size.min(8), m, RAX);
-                if s.size == 16 {
-                    g.asm.load(8, RAX, at.offset(8));
-                    g.asm.store(8, upper, RAX);
-                }
-            }),
-            Cold::Const(k) => self.with_rax(|g| {
-                g.asm.mov_ri(RAX, k as u64);
-                g.asm.store(s.size.min(8), m, RAX);
-                if s.size == 16 {
-                    g.asm.mov_ri(RAX, (k >> 64) as u64);
-                    g.asm.store(8, upper, RAX);
-                }
-            }),
-            Cold::Flags(op, a, b) => self.store_flags_cold(op, a, b, s.offset),
+    fn lower_cas16(&mut self, v: Val, op: Op) {
+        const PEXTRQ: Opc = Opc::new(0x66, 3, 0x16);
+        const PINSRQ: Opc = Opc::new(0x66, 3, 0x22);
+        let inline = self.has(HostFeatures::CX16);
+        if inline {
+            for r in [RAX, RDX, RCX, RBX] {
+                self.fixed(r);
+            }
         }
-    }
-
-    fn with_rax(&mut self, f: impl FnOnce(&mut Self)) {
-        let keep = Mem::new(RSP, frame::TEMPS + 24);
-        self.asm.store(8, keep, RAX);
-        f(self);
-        self.asm.load(8, RAX, keep);
-    }
-
-    pub fn emit_mem_stubs(&mut self) {
-        for i in 0..self.mem_stubs.len() {
-            for site in self.mem_stubs[i].sites.into_iter().flatten() {
-                self.asm.bind(site);
-            }
-            let (from, to) = self.mem_stubs[i].stores;
-            for k in from..to {
-                let s = self.stub_stores[k];
-                self.cold_store(s);
-            }
-            let MemStub { pc, va, data, desc, kind, vectors, result, back, .. } = self.mem_stubs[i];
-            self.store_pc(pc);
-            let arg = |n: i32| Mem::new(RSP, frame::ARGS + n * 8);
-            self.asm.store(8, arg(0), va);
-            for (n, d) in data.into_iter().enumerate() {
-                let at = arg(n as i32 + 1);
-                match d {
-                    Data::None => {}
-                    Data::Gpr(r) => self.asm.store(8, at, r),
-                    Data::Low(x) if desc.size() == 8 => self.asm.store_x(8, at, x),
-                    Data::Low(x) => {
-                        self.asm.store_imm(8, at, 0);
-                        self.asm.store_x(4, at, x);
-                    }
-                    Data::Const(k) => {
-                        // As wide as the access: the engine gets a zero-extended value.
-                        let k = k & super::build::mask64(desc.size() * 8);
-                        self.asm.store_imm(4, at, k as i32);
-                        self.asm.store_imm(4, at.offset(4), (k >> 32) as i32);
-                    }
-                    Data::Vector(x) => {
-                        let m = self.rt(offset_of!(Runtime, scratch) + 16 * n);
-                        self.asm.movups_store(m, x);
-                    }
-                }
-            }
-            self.asm.store_imm(4, arg(3), desc.0 as i32);
-            self.asm.call_to(self.shared.thunks.slow[kind as usize][usize::from(vectors)]);
-            match result {
-                Data::Gpr(r) => self.asm.load(8, r, arg(0)),
-                Data::Low(x) => self.asm.load_x(desc.size(), x, arg(0)),
-                Data::Vector(x) => {
-                    let m = self.rt(offset_of!(Runtime, scratch));
-                    self.asm.movups_load(x, m);
-                }
-                _ => {}
-            }
-            self.asm.jmp_to(back);
+        let va = self.use_gpr(op.va());
+        let (expected, new) = (self.use_xmm(op.vb()), self.use_xmm(op.vc()));
+        let d = self.def_xmm(v);
+        let operands = Operands { data: [Data::Vector(expected), Data::Vector(new)], result: Data::Vector(d) };
+        if !inline {
+            let away = self.asm.jmp();
+            self.add_stub(Slow::Cas, op, [Some(away), None], va, operands);
+            self.end_access();
+            self.end_op(v);
+            return;
         }
+        let p = self.two_scratch();
+        self.probe(op, va, p, 1);
+        let no_write = self.miss(op, p, offset_of!(TlbEntry, write));
+        let no_read = self.miss(op, p, offset_of!(TlbEntry, read));
+        self.add_stub(Slow::Cas, op, [Some(no_write), Some(no_read)], va, operands);
+        self.addend(op, p);
+        let halves = |g: &mut Self, low: Gpr, high: Gpr, x: Xmm| {
+            g.asm.mov_rx(true, low, x);
+            g.asm.ins(PEXTRQ, true, x.0, high, 1, 1);
+        };
+        halves(self, RAX, RDX, expected);
+        halves(self, RBX, RCX, new);
+        self.asm.lock();
+        self.asm.cmpxchg16b(Mem::indexed(p.t, va, 0, 0));
+        self.asm.mov_xr(true, d, RAX);
+        self.asm.ins(PINSRQ, true, d.0, RDX, 1, 1);
+        self.end_access();
+        self.end_op(v);
     }
 }

@@ -14,6 +14,7 @@
 //! as used. `wants_xmm` tells whether a scalar result is better made in a vector register; scalars in vector registers
 //! may have anything above their container.
 
+mod arms;
 pub mod asm;
 mod build;
 mod control;
@@ -25,10 +26,12 @@ mod int;
 pub mod ir;
 mod live;
 mod mem;
+mod pairs;
 mod regs;
 mod simd;
 mod simplify;
 mod simplify_vec;
+mod stubs;
 mod thunks;
 mod vector;
 
@@ -287,6 +290,8 @@ impl Builder<'_> {
 
 impl Gen {
     fn compile(&mut self, insns: u32, count: bool) -> Result<CompiledBlock, CodeFull> {
+        pairs::join_pairs(&mut self.ir);
+        debug_assert_eq!(self.ir.verify(), Ok(()), "\n{}", self.ir);
         self.live_pass();
         self.start_places();
         let before = self.asm.pos();
@@ -305,6 +310,7 @@ impl Gen {
         self.pc = self.shared.block_pc;
         self.emit_range(0, self.ir.len());
         self.emit_deferred();
+        self.emit_cold_exits();
         for i in 0..self.far_exits.len() {
             let (site, pc) = (self.far_exits[i].site, self.far_exits[i].pc);
             self.asm.bind(site);
@@ -384,7 +390,7 @@ impl Gen {
         let op = self.ir.ops[i];
         let v = Val(i as u32);
         match op.code {
-            Code::Nop | Code::Const | Code::Const128 | Code::Phi => {}
+            Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf => {}
             Code::Insn => self.pc = op.imm,
             Code::Get => self.lower_get(v, op),
             Code::Put => self.lower_put(op),
@@ -400,6 +406,8 @@ impl Gen {
             }
             Code::Load => self.lower_load(v, op),
             Code::Store => self.lower_store(v, op),
+            Code::LoadPair => self.lower_load_pair(v, op),
+            Code::StorePair => self.lower_store_pair(v, op),
             Code::Atomic => self.lower_atomic(v, op),
             Code::Cas => self.lower_cas(v, op),
             Code::Fence => self.lower_fence(),

@@ -120,8 +120,9 @@ pub(super) struct Gen {
     pub far_exits: Vec<super::control::ChainStub>,
     pub deferred: Vec<super::control::Deferred>,
     pub joins: Vec<super::control::Join>,
-    pub mem_stubs: Vec<super::mem::MemStub>,
-    pub stub_stores: Vec<super::mem::ColdStore>,
+    pub mem_stubs: Vec<super::stubs::MemStub>,
+    pub cold_exits: Vec<super::stubs::ColdExit>,
+    pub stub_stores: Vec<super::stubs::ColdStore>,
     pub slow_evals: Vec<super::fp::SlowEval>,
     pub gpr_pins: u16,
     pub xmm_pins: u16,
@@ -148,6 +149,7 @@ impl Gen {
             deferred: Vec::new(),
             joins: Vec::new(),
             mem_stubs: Vec::new(),
+            cold_exits: Vec::new(),
             stub_stores: Vec::new(),
             slow_evals: Vec::new(),
             gpr_pins: 0,
@@ -174,6 +176,7 @@ impl Gen {
         self.deferred.clear();
         self.joins.clear();
         self.mem_stubs.clear();
+        self.cold_exits.clear();
         self.stub_stores.clear();
         self.gpr_pins = 0;
         self.xmm_pins = 0;

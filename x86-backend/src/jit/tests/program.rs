@@ -99,6 +99,12 @@ impl<B: Executor> Run<'_, B> {
         Ok(())
     }
 
+    /// The address after an access.
+    fn behind(&self, b: &mut B, a: B::V, n: Width) -> B::V {
+        let size = b.konst(64, u128::from(n / 8));
+        b.bin(BinOp::Add, 64, a, size)
+    }
+
     fn push(&mut self, n: Width, v: B::V) {
         self.pool.push((n, v));
     }
@@ -287,13 +293,23 @@ impl<B: Executor> Run<'_, B> {
                 let a = address(b, &self.pool, x);
                 let acc = [Access::empty(), Access::UNPRIV, Access::ACQUIRE, Access::ALIGNED][y as usize % 4];
                 let v = b.load(n, a, acc)?;
+                let next = if y / 4 % 2 == 0 { Some(self.behind(b, a, n)) } else { None };
+                if let Some(a) = next {
+                    let w = b.load(n, a, acc)?;
+                    self.push(n, w);
+                }
                 self.push(n, v);
             }
             38 | 39 => {
                 let n = [8, 16, 32, 64, 128][k as usize % 5];
                 let a = address(b, &self.pool, x);
                 let v = val(b, &self.pool, n, z);
+                let next = if y / 4 % 2 == 0 { Some(self.behind(b, a, n)) } else { None };
                 b.store(n, a, v, [Access::empty(), Access::RELEASE][y as usize % 2])?;
+                if let Some(a) = next {
+                    let w = val(b, &self.pool, n, z / 2);
+                    b.store(n, a, w, [Access::empty(), Access::RELEASE][y as usize % 2])?;
+                }
             }
             40 => {
                 let n = [8, 16, 32, 64][k as usize % 4];

@@ -1,0 +1,275 @@
+//! Out-of-line code: stores of pending guest state, slow paths of memory accesses, conditional exits that are rarely taken.
+
+use super::asm::{Alu, Fixup, Gpr, Mem, RAX, RSP, Xmm};
+use super::flags::Place1;
+use super::ir::{Code, Op, Val};
+use super::regs::{Gen, NONE, frame};
+use crate::runtime::{MemDesc, Runtime};
+use core::mem::offset_of;
+
+/// Which of the engine's slow paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slow {
+    Load = 0,
+    Store = 1,
+    Atomic = 2,
+    Cas = 3,
+}
+
+/// An operand or result of a slow path.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Data {
+    None,
+    Gpr(Gpr),
+    /// The low 4 or 8 bytes of a vector register.
+    Low(Xmm),
+    Vector(Xmm),
+    Const(u64),
+}
+
+/// A store of guest state to be made out of line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ColdStore {
+    offset: u32,
+    size: u32,
+    what: Cold,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cold {
+    Gpr(Gpr),
+    Xmm(Xmm),
+    Mem(u32, Mem),
+    Const(u128),
+    Flags(Op, Place1, Place1),
+}
+
+/// What one access passes to its slow path, and gets from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operands {
+    pub data: [Data; 2],
+    pub result: Data,
+}
+
+impl Operands {
+    pub const fn load(result: Data) -> Self {
+        Self { data: [Data::None; 2], result }
+    }
+    pub const fn store(data: Data) -> Self {
+        Self { data: [data, Data::None], result: Data::None }
+    }
+}
+
+/// The slow path of one access, or of two to adjacent places that were probed together.
+#[derive(Clone, Copy)]
+pub(super) struct MemStub {
+    sites: [Option<Fixup>; 2],
+    back: usize,
+    kind: Slow,
+    va: Gpr,
+    operands: Operands,
+    second: Option<Operands>,
+    desc: MemDesc,
+    pc: u64,
+    stores: (usize, usize),
+    vectors: bool,
+}
+
+/// A conditional exit that makes the pending stores out of line, because the block goes on behind it.
+#[derive(Clone, Copy)]
+pub(super) struct ColdExit {
+    site: Fixup,
+    stores: (usize, usize),
+    pc: u64,
+}
+
+impl Gen {
+    /// Notes where the values of all pending stores are now.
+    fn note_stores(&mut self) -> (usize, usize) {
+        let first = self.stub_stores.len();
+        for i in 0..self.place.pending.len() {
+            let p = self.place.pending[i];
+            let v = Val(p.val);
+            let def = self.op(v);
+            let loc = self.loc(v);
+            let what = if loc.lazy && def.is_flags() {
+                let a = self.place_of(def.va());
+                let b = if def.operands() > 1 { self.place_of(def.vb()) } else { Some(Place1::Const(0)) };
+                match (a, b) {
+                    (Some(a), Some(b)) => Cold::Flags(def, a, b),
+                    _ => {
+                        self.failed = true;
+                        continue;
+                    }
+                }
+            } else if def.code == Code::Const {
+                Cold::Const(u128::from(def.imm))
+            } else if def.code == Code::Const128 {
+                Cold::Const(self.ir.pool[def.imm as usize])
+            } else if let (Some(x), true) = (loc.xmm(), def.is_vector() || loc.gpr().is_none()) {
+                if def.w == 32 && p.size > 4 {
+                    // Nothing is known of the register's bits above the container.
+                    let upper = ColdStore { offset: p.offset + 4, size: p.size - 4, what: Cold::Const(0) };
+                    self.stub_stores.push(upper);
+                    self.stub_stores.push(ColdStore { offset: p.offset, size: 4, what: Cold::Xmm(x) });
+                    continue;
+                }
+                Cold::Xmm(x)
+            } else if let Some(r) = loc.gpr() {
+                Cold::Gpr(r)
+            } else if let Some(s) = loc.frame() {
+                Cold::Mem(if def.is_vector() { 16 } else { 8 }, Self::spill_slot(s))
+            } else if let Some(h) = self.home_of(v) {
+                Cold::Mem(h.size, Self::state(h.offset))
+            } else {
+                self.failed = true;
+                continue;
+            };
+            self.stub_stores.push(ColdStore { offset: p.offset, size: p.size, what });
+        }
+        (first, self.stub_stores.len())
+    }
+
+    /// Notes the stub for an access that leaves by `sites`; its return point is set by [`Gen::end_access`].
+    pub fn add_stub(&mut self, kind: Slow, op: Op, sites: [Option<Fixup>; 2], va: Gpr, operands: Operands) {
+        let stores = self.note_stores();
+        let vectors = self.place.xmms.iter().any(|v| *v != NONE);
+        let mut desc = self.desc(op);
+        if op.code == Code::Atomic {
+            desc = MemDesc(desc.0 | ((op.imm >> 8) as u32 & 15) << 16);
+        }
+        let pc = self.pc;
+        self.mem_stubs.push(MemStub { sites, back: 0, kind, va, operands, second: None, desc, pc, stores, vectors });
+    }
+
+    /// The access just noted is followed by another behind it in memory.
+    pub fn add_second(&mut self, operands: Operands) {
+        if let Some(stub) = self.mem_stubs.last_mut() {
+            stub.second = Some(operands);
+        }
+    }
+
+    pub fn add_cold_exit(&mut self, site: Fixup, pc: u64) {
+        let stores = self.note_stores();
+        self.cold_exits.push(ColdExit { site, stores, pc });
+    }
+
+    pub fn end_access(&mut self) {
+        let here = self.asm.pos();
+        if let Some(stub) = self.mem_stubs.last_mut() {
+            stub.back = here;
+        }
+    }
+
+    fn cold_store(&mut self, s: ColdStore) {
+        let m = Self::state(s.offset);
+        let upper = m.offset(8);
+        match s.what {
+            Cold::Gpr(r) => self.asm.store(s.size, m, r),
+            Cold::Xmm(x) if s.size == 16 => self.asm.movups_store(m, x),
+            Cold::Xmm(x) if s.size >= 4 => self.asm.store_x(s.size, m, x),
+            Cold::Xmm(x) => self.with_rax(|g| {
+                g.asm.mov_rx(false, RAX, x);
+                g.asm.store(s.size, m, RAX);
+            }),
+            Cold::Mem(from, at) => self.with_rax(|g| {
+                g.asm.load(from.min(8), RAX, at);
+                g.asm.store(s.size.min(8), m, RAX);
+                if s.size == 16 {
+                    g.asm.load(8, RAX, at.offset(8));
+                    g.asm.store(8, upper, RAX);
+                }
+            }),
+            Cold::Const(k) => self.with_rax(|g| {
+                g.asm.mov_ri(RAX, k as u64);
+                g.asm.store(s.size.min(8), m, RAX);
+                if s.size == 16 {
+                    g.asm.mov_ri(RAX, (k >> 64) as u64);
+                    g.asm.store(8, upper, RAX);
+                }
+            }),
+            Cold::Flags(op, a, b) => self.store_flags_cold(op, a, b, s.offset),
+        }
+    }
+
+    fn with_rax(&mut self, f: impl FnOnce(&mut Self)) {
+        let keep = Mem::new(RSP, frame::TEMPS + 24);
+        self.asm.store(8, keep, RAX);
+        f(self);
+        self.asm.load(8, RAX, keep);
+    }
+
+    fn cold_stores(&mut self, (from, to): (usize, usize)) {
+        for k in from..to {
+            let s = self.stub_stores[k];
+            self.cold_store(s);
+        }
+    }
+
+    pub fn emit_cold_exits(&mut self) {
+        for i in 0..self.cold_exits.len() {
+            let ColdExit { site, stores, pc } = self.cold_exits[i];
+            self.asm.bind(site);
+            self.cold_stores(stores);
+            self.exit_to(pc);
+        }
+    }
+
+    pub fn emit_mem_stubs(&mut self) {
+        for i in 0..self.mem_stubs.len() {
+            let MemStub { sites, stores, pc, va, operands, second, desc, kind, vectors, back } = self.mem_stubs[i];
+            for site in sites.into_iter().flatten() {
+                self.asm.bind(site);
+            }
+            self.cold_stores(stores);
+            self.store_pc(pc);
+            self.slow_call(kind, va, operands, desc, vectors, 0);
+            if let Some(second) = second {
+                self.slow_call(kind, va, second, desc, vectors, desc.size() as i32);
+            }
+            self.asm.jmp_to(back);
+        }
+    }
+
+    /// One slow path, for the access at `va + offset`.
+    fn slow_call(&mut self, kind: Slow, va: Gpr, operands: Operands, desc: MemDesc, vectors: bool, offset: i32) {
+        let arg = |n: i32| Mem::new(RSP, frame::ARGS + n * 8);
+        self.asm.store(8, arg(0), va);
+        if offset != 0 {
+            self.asm.alu_i(Alu::Add, true, arg(0), offset);
+        }
+        for (n, d) in operands.data.into_iter().enumerate() {
+            let at = arg(n as i32 + 1);
+            match d {
+                Data::None => {}
+                Data::Gpr(r) => self.asm.store(8, at, r),
+                Data::Low(x) if desc.size() == 8 => self.asm.store_x(8, at, x),
+                Data::Low(x) => {
+                    self.asm.store_imm(8, at, 0);
+                    self.asm.store_x(4, at, x);
+                }
+                Data::Const(k) => {
+                    // As wide as the access: the engine gets a zero-extended value.
+                    let k = k & super::build::mask64(desc.size() * 8);
+                    self.asm.store_imm(4, at, k as i32);
+                    self.asm.store_imm(4, at.offset(4), (k >> 32) as i32);
+                }
+                Data::Vector(x) => {
+                    let m = self.rt(offset_of!(Runtime, scratch) + 16 * n);
+                    self.asm.movups_store(m, x);
+                }
+            }
+        }
+        self.asm.store_imm(4, arg(3), desc.0 as i32);
+        self.asm.call_to(self.shared.thunks.slow[kind as usize][usize::from(vectors)]);
+        match operands.result {
+            Data::Gpr(r) => self.asm.load(8, r, arg(0)),
+            Data::Low(x) => self.asm.load_x(desc.size(), x, arg(0)),
+            Data::Vector(x) => {
+                let m = self.rt(offset_of!(Runtime, scratch));
+                self.asm.movups_load(x, m);
+            }
+            Data::None | Data::Const(_) => {}
+        }
+    }
+}
