@@ -17,6 +17,7 @@
 mod arms;
 pub mod asm;
 mod build;
+mod calls;
 mod control;
 mod emit_impl;
 mod features;
@@ -27,10 +28,12 @@ pub mod ir;
 mod live;
 mod mem;
 mod pairs;
+mod places;
 mod regs;
 mod simd;
 mod simplify;
 mod simplify_vec;
+mod state;
 mod stubs;
 mod thunks;
 mod vector;
@@ -422,7 +425,7 @@ impl Gen {
                         // The second arm stops and stands out of line.
                         return start.c as usize + 1;
                     }
-                    self.lower_else(i, start.c as usize);
+                    self.lower_else(start.c as usize);
                 } else if start.aux == 0 {
                     self.lower_end_if(i);
                 }

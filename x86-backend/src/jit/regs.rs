@@ -14,95 +14,23 @@
 use super::asm::{Asm, Gpr, Mem, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Rm, Xmm};
 use super::asm::{R8, R9, R10, R11, R12, R13, R14, R15};
 use super::ir::{Code, Ir, Op, Val};
+use super::places::NO_REG;
+pub(super) use super::places::{Loc, NONE, Pending, Place, frame};
 use crate::runtime::STATE_BIAS;
 use alloc::vec::Vec;
-
-pub(super) const NONE: u32 = u32::MAX;
-const NO_REG: u8 = 0xff;
-const NO_FRAME: u16 = 0xffff;
 
 /// Allocation order: registers that need no REX prefix and survive calls come first, the special ones last.
 const GPRS: [Gpr; 14] = [RBX, RSI, RDI, R12, R13, R14, R15, R8, R9, R10, R11, RDX, RCX, RAX];
 /// Registers that calls destroy.
 pub(super) const CALLER_SAVED: [Gpr; 9] = [RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11];
 
-/// Where a value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Loc {
-    pub gpr: u8,
-    pub xmm: u8,
-    pub frame: u16,
-    pub home: bool,
-    pub lazy: bool,
-}
-
-impl Loc {
-    pub const NOWHERE: Self = Self { gpr: NO_REG, xmm: NO_REG, frame: NO_FRAME, home: false, lazy: false };
-    pub fn gpr(&self) -> Option<Gpr> {
-        if self.gpr == NO_REG { None } else { Some(Gpr(self.gpr)) }
-    }
-    pub fn xmm(&self) -> Option<Xmm> {
-        if self.xmm == NO_REG { None } else { Some(Xmm(self.xmm)) }
-    }
-    pub fn frame(&self) -> Option<u16> {
-        if self.frame == NO_FRAME { None } else { Some(self.frame) }
-    }
-}
-
-/// A guest state slot that will hold a value.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pending {
-    pub offset: u32,
-    pub size: u32,
-    pub val: u32,
-}
-
-/// Everything that control flow must save and restore.
-#[derive(Clone)]
-pub(super) struct Place {
-    pub locs: Vec<Loc>,
-    pub gprs: [u32; 16],
-    pub xmms: [u32; 16],
-    pub frame: Vec<u32>,
-    pub pending: Vec<Pending>,
-    /// Values whose home is valid.
-    pub homes: Vec<Pending>,
-    /// Values that may be lazy.
-    pub lazies: Vec<u32>,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self {
-            locs: Vec::new(),
-            gprs: [NONE; 16],
-            xmms: [NONE; 16],
-            frame: Vec::new(),
-            pending: Vec::new(),
-            homes: Vec::new(),
-            lazies: Vec::new(),
-        }
-    }
-}
-
-/// Frame layout, as offsets from RSP in translated code.
-pub(super) mod frame {
-    /// Outgoing stack arguments stand at 0; then the operands of slow paths.
-    pub const ARGS: i32 = 64;
-    pub const TEMPS: i32 = 96;
-    pub const GPR_SAVE: i32 = 128;
-    pub const XMM_SAVE: i32 = 208;
-    pub const HOST_MXCSR: i32 = 464;
-    pub const SPILL: i32 = 512;
-    pub const SLOTS: usize = 512;
-    pub const SIZE: i32 = SPILL + SLOTS as i32 * 16;
-}
-
 /// The code generator's state for one block.
 pub(super) struct Gen {
     pub asm: Asm,
     pub ir: Ir,
     pub place: Place,
+    /// Memory for copies of it.
+    pub spare: Vec<Place>,
     /// Outstanding uses, and the index of the last operation that uses the value.
     pub uses: Vec<u32>,
     pub last: Vec<u32>,
@@ -137,6 +65,7 @@ impl Gen {
             asm,
             ir: Ir::default(),
             place: Place::new(),
+            spare: Vec::new(),
             uses: Vec::new(),
             last: Vec::new(),
             uses_total: Vec::new(),
@@ -173,7 +102,7 @@ impl Gen {
         self.constants.clear();
         self.chains.clear();
         self.far_exits.clear();
-        self.deferred.clear();
+        self.spare.extend(self.deferred.drain(..).map(|arm| arm.place));
         self.joins.clear();
         self.mem_stubs.clear();
         self.cold_exits.clear();

@@ -1,0 +1,90 @@
+//! Where values are: the allocation state that control flow saves and restores, and the layout of the frame.
+
+use super::asm::{Gpr, Xmm};
+use alloc::vec::Vec;
+
+pub(super) const NONE: u32 = u32::MAX;
+pub(super) const NO_REG: u8 = 0xff;
+const NO_FRAME: u16 = 0xffff;
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Loc {
+    pub gpr: u8,
+    pub xmm: u8,
+    pub frame: u16,
+    pub home: bool,
+    pub lazy: bool,
+}
+
+impl Loc {
+    pub const NOWHERE: Self = Self { gpr: NO_REG, xmm: NO_REG, frame: NO_FRAME, home: false, lazy: false };
+    pub fn gpr(&self) -> Option<Gpr> {
+        if self.gpr == NO_REG { None } else { Some(Gpr(self.gpr)) }
+    }
+    pub fn xmm(&self) -> Option<Xmm> {
+        if self.xmm == NO_REG { None } else { Some(Xmm(self.xmm)) }
+    }
+    pub fn frame(&self) -> Option<u16> {
+        if self.frame == NO_FRAME { None } else { Some(self.frame) }
+    }
+}
+
+/// A guest state slot that will hold a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub offset: u32,
+    pub size: u32,
+    pub val: u32,
+}
+
+/// Everything that control flow must save and restore.
+pub(super) struct Place {
+    pub locs: Vec<Loc>,
+    pub gprs: [u32; 16],
+    pub xmms: [u32; 16],
+    pub frame: Vec<u32>,
+    pub pending: Vec<Pending>,
+    /// Values whose home is valid.
+    pub homes: Vec<Pending>,
+    /// Values that may be lazy.
+    pub lazies: Vec<u32>,
+}
+
+impl Place {
+    /// Becomes a copy, in the memory it has.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.locs.clone_from(&other.locs);
+        self.gprs = other.gprs;
+        self.xmms = other.xmms;
+        self.frame.clone_from(&other.frame);
+        self.pending.clone_from(&other.pending);
+        self.homes.clone_from(&other.homes);
+        self.lazies.clone_from(&other.lazies);
+    }
+
+    pub fn new() -> Self {
+        Self {
+            locs: Vec::new(),
+            gprs: [NONE; 16],
+            xmms: [NONE; 16],
+            frame: Vec::new(),
+            pending: Vec::new(),
+            homes: Vec::new(),
+            lazies: Vec::new(),
+        }
+    }
+}
+
+/// Frame layout, as offsets from RSP in translated code.
+pub(super) mod frame {
+    /// Outgoing stack arguments stand at 0; then the operands of slow paths.
+    pub const ARGS: i32 = 64;
+    pub const TEMPS: i32 = 96;
+    pub const GPR_SAVE: i32 = 128;
+    pub const XMM_SAVE: i32 = 208;
+    pub const HOST_MXCSR: i32 = 464;
+    pub const SPILL: i32 = 512;
+    pub const SLOTS: usize = 512;
+    pub const SIZE: i32 = SPILL + SLOTS as i32 * 16;
+}
