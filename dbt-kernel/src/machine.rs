@@ -55,6 +55,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
 
 /// A virtual machine with a guest of architecture `G`.
 pub struct Machine<'c, G: Guest, P: Platform> {
+    // Each behind a stable address: its vCPU block points to it.
+    #[allow(clippy::vec_box)]
     cpus: Vec<Box<Cpu<'c, G, P>>>,
     /// Behind a stable address, since the vCPUs point to it.
     _shared: Box<Shared<'c, P>>,
