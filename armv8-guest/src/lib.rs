@@ -13,10 +13,10 @@ pub mod isa {
 
 pub mod context;
 pub mod exceptions;
-pub mod helpers;
-pub mod mmu;
 #[cfg(test)]
 mod execution_tests;
+pub mod helpers;
+pub mod mmu;
 #[cfg(test)]
 mod testing;
 
