@@ -66,11 +66,15 @@ impl Gen {
         self.asm.jmp_rm(Mem::indexed(RBP, RCX, 0, at + 8));
     }
 
-    pub fn lower_goto(&mut self, op: Op) {
+    pub fn lower_goto(&mut self, at: usize, op: Op) {
         match op.code {
             Code::Goto => {
                 self.flush_all();
-                self.exit_to(op.imm);
+                if self.is_back_edge(at) {
+                    self.branch_back();
+                } else {
+                    self.exit_to(op.imm);
+                }
             }
             Code::GotoInd => {
                 self.flush_all();
@@ -99,6 +103,14 @@ impl Gen {
             _ => self.condition(c),
         };
         let cc = if op.aux == 1 { cc.not() } else { cc };
+        if self.is_back_edge(v.index()) {
+            let past = self.asm.jcc(cc.not());
+            self.branch_back();
+            self.asm.bind(past);
+            self.release_carried();
+            self.end_op(v);
+            return;
+        }
         let site = self.asm.jcc(cc);
         if goes_on {
             self.add_cold_exit(site, op.imm);

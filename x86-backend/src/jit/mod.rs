@@ -26,6 +26,7 @@ mod fp;
 mod int;
 pub mod ir;
 mod live;
+mod loops;
 mod mem;
 mod pairs;
 mod places;
@@ -304,6 +305,8 @@ impl Gen {
         self.asm.alu_i_mem32(Alu::Cmp, events, 0);
         let head = self.asm.jcc(Cc::NE);
         debug_assert!(self.asm.full() || head.0 as usize == start + self.head_field());
+        self.begin_loop();
+        self.loop_head = self.asm.pos();
         if count {
             let (blocks, retired) = (offset_of!(Runtime, blocks_run), offset_of!(Runtime, insns_run));
             let (blocks, retired) = (self.rt(blocks), self.rt(retired));
@@ -324,6 +327,9 @@ impl Gen {
         self.emit_chain_stubs();
         // The events stub, and what takes the head's place when the block is retired.
         self.asm.bind(head);
+        if let Some(f) = self.loop_events.take() {
+            self.asm.bind(f);
+        }
         let thunks = self.shared.thunks;
         let to_events = self.asm.jmp();
         self.asm.mov_ri(RAX, self.shared.block_pc);
@@ -415,7 +421,7 @@ impl Gen {
             Code::Cas => self.lower_cas(v, op),
             Code::Fence => self.lower_fence(),
             Code::Call => self.lower_call(v, op),
-            Code::Goto | Code::GotoInd | Code::Leave => self.lower_goto(op),
+            Code::Goto | Code::GotoInd | Code::Leave => self.lower_goto(i, op),
             Code::CondExit => self.lower_cond_exit(v, op),
             Code::If => return self.lower_if(i, op),
             Code::Else | Code::EndIf => {

@@ -25,7 +25,7 @@ pub(super) const fn p3a(byte: u8) -> Opc {
 
 const PAND: Opc = p(0xdb);
 const POR: Opc = p(0xeb);
-const PXOR: Opc = p(0xef);
+pub(super) const PXOR: Opc = p(0xef);
 const PSHUFB: Opc = p38(0x00);
 const PACKUSWB: Opc = p(0x67);
 const PACKUSDW: Opc = p38(0x2b);

@@ -6,6 +6,10 @@ use super::regs::{Gen, Loc, NONE, Pending};
 
 impl Gen {
     pub fn lower_get(&mut self, v: Val, op: Op) {
+        if self.loc(v).home {
+            // Loaded before the loop.
+            return;
+        }
         let (lo, size) = (op.imm as u32, u32::from(op.aux));
         self.flush_overlap(lo, size);
         self.loc_mut(v).home = true;

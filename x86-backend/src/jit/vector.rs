@@ -18,7 +18,7 @@ const fn p3a(byte: u8) -> Opc {
     Opc::new(0x66, 3, byte)
 }
 
-const PXOR: Opc = p66(0xef);
+pub(super) const PXOR: Opc = p66(0xef);
 const PUNPCKLQDQ: Opc = p66(0x6c);
 const PSHUFD: Opc = p66(0x70);
 const PSHUFB: Opc = p38(0x00);

@@ -129,6 +129,24 @@ fn at_most(n: usize, f: impl FnOnce(&mut Builder<'_>) -> Result<(), Stop>) {
     assert!(lines.len() <= n, "more than {n}:\n{}", lines.join("\n"));
 }
 
+fn branch_if(b: &mut Builder<'_>, t: crate::jit::ir::Val, target: u64) -> Result<(), Stop> {
+    let target = b.konst(64, u128::from(target));
+    b.branch_on(t, [], |b| b.branch(target, BranchKind::Jump).map(|()| []), |_| Ok([])).map(|_| ())
+}
+
+fn subs_and_branch(b: &mut Builder<'_>, target: u64) -> Result<(), Stop> {
+    let (x, k, c) = (b.get(slot(0, 0)), b.konst(64, !1), b.konst(1, 1));
+    let f = b.add_flags(64, x, k, c);
+    let s = b.bin(BinOp::Add, 64, x, k);
+    let cz = b.zext(1, 64, c);
+    let s = b.bin(BinOp::Add, 64, s, cz);
+    b.put(slot(0, 0), s);
+    b.put(slot(5, 0), f);
+    let f = b.get(slot(5, 0));
+    let t = b.cond(f, Cond::Ne);
+    branch_if(b, t, target)
+}
+
 #[test]
 fn quality_of_typical_code() {
     // add x0, x1, x2
@@ -148,39 +166,24 @@ fn quality_of_typical_code() {
         b.put(slot(0, 0), v);
         Ok(())
     });
-    // subs x0, x0, #1; b.ne
-    at_most(10, |b| {
-        let (x, k, c) = (b.get(slot(0, 0)), b.konst(64, !1), b.konst(1, 1));
-        let f = b.add_flags(64, x, k, c);
-        let s = b.bin(BinOp::Add, 64, x, k);
-        let cz = b.zext(1, 64, c);
-        let s = b.bin(BinOp::Add, 64, s, cz);
-        b.put(slot(0, 0), s);
-        b.put(slot(5, 0), f);
-        let f = b.get(slot(5, 0));
-        let t = b.cond(f, Cond::Ne);
-        let target = b.konst(64, u128::from(START));
-        b.branch_on(t, [], |b| b.branch(target, BranchKind::Jump).map(|()| []), |_| Ok([]))?;
-        Ok(())
-    });
+    // subs x0, x0, #1; b.ne elsewhere
+    at_most(9, |b| subs_and_branch(b, START + 0x40));
+    // The same in a loop: with the check for events, without the load.
+    at_most(12, |b| subs_and_branch(b, START));
     // cbz w0
     at_most(3, |b| {
         let x = b.get(slot(0, 1));
         let w = b.extract(64, x, 0, 32);
         let zero = b.konst(32, 0);
         let t = b.cmp(CmpOp::Eq, 32, w, zero);
-        let target = b.konst(64, u128::from(START));
-        b.branch_on(t, [], |b| b.branch(target, BranchKind::Jump).map(|()| []), |_| Ok([]))?;
-        Ok(())
+        branch_if(b, t, START + 0x40)
     });
     // tbz x0, #3
     at_most(3, |b| {
         let x = b.get(slot(0, 1));
         let bit = b.extract(64, x, 3, 1);
         let t = b.un(UnOp::Not, 1, bit);
-        let target = b.konst(64, u128::from(START));
-        b.branch_on(t, [], |b| b.branch(target, BranchKind::Jump).map(|()| []), |_| Ok([]))?;
-        Ok(())
+        branch_if(b, t, START + 0x40)
     });
     // ldr x0, [x1, #8]
     at_most(11, |b| {

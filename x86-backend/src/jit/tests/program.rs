@@ -118,12 +118,12 @@ impl<B: Executor> Run<'_, B> {
         let val = |b: &mut B, pool: &Pool<B::V>, n, k| pick(b, pool, n, k);
         match op % 46 {
             0..=3 => {
-                let slot = slot(k % 10, x as usize);
+                let slot = slot(k % 10, (x % 6) as usize);
                 let v = b.get(slot);
                 self.push(slot.width, v);
             }
             4..=8 => {
-                let slot = slot(k % 10, x as usize);
+                let slot = slot(k % 10, (x % 6) as usize);
                 let v = val(b, &self.pool, slot.width, y);
                 b.put(slot, v);
             }

@@ -1,7 +1,8 @@
 //! Random programs: translated code and interpreter must agree on state, memory, exits and everything slow paths see.
 
 use super::machine::{BASE, Compiler, Machine, START, State, host_features};
-use super::program::{Step, run};
+use super::program::{Executor, Step, run};
+use crate::emit::{BinOp, BranchKind, CmpOp, Stop};
 use crate::jit::HostFeatures;
 use crate::runtime::exit;
 use proptest::prelude::*;
@@ -70,6 +71,64 @@ fn check(features: HostFeatures, tlb: bool, state: &State, steps: &[Step]) -> Re
     Ok(())
 }
 
+/// The program, then a branch back to it while the counter in `x[6]`, which programs leave alone, is not zero.
+fn run_loop<B: Executor>(b: &mut B, steps: &[Step], inverted: bool) -> Result<(), Stop> {
+    run(b, START, steps, 0)?;
+    let counter = super::machine::slot(0, 6);
+    let (n, one, zero) = (b.get(counter), b.konst(64, 1), b.konst(64, 0));
+    let n = b.bin(BinOp::Sub, 64, n, one);
+    b.put(counter, n);
+    let again = |b: &mut B| {
+        let t = b.konst(64, u128::from(START));
+        b.branch(t, BranchKind::Jump).map(|()| [])
+    };
+    if inverted {
+        let c = b.cmp(CmpOp::Eq, 64, n, zero);
+        b.branch_on(c, [], |_| Ok([]), again).map(|_: [B::V; 0]| ())
+    } else {
+        let c = b.cmp(CmpOp::Ne, 64, n, zero);
+        b.branch_on(c, [], again, |_| Ok([])).map(|_: [B::V; 0]| ())
+    }
+}
+
+fn check_loop(state: &State, steps: &[Step], tlb: bool, times: u64) -> Result<(), TestCaseError> {
+    let fallthrough = START + 0x100;
+    let state = State { x: core::array::from_fn(|i| if i == 6 { times } else { state.x[i] }), ..state.clone() };
+    let inverted = times % 2 == 0;
+    let mut expected = Machine::new(&state, !tlb);
+    let next = loop {
+        let next = expected.interpret(fallthrough, |i| run_loop(i, steps, inverted));
+        if next != Some(START) {
+            break next;
+        }
+    };
+    let mut compiler = Compiler::new(host_features(), false);
+    let block = compiler.compile(fallthrough, |b| run_loop(b, steps, inverted));
+    let mut m = Machine::new(&state, !tlb);
+    if tlb {
+        m.fill_tlb();
+    }
+    let vcpu = m.ptr();
+    let left_to = loop {
+        compiler.jit.enter(vcpu, block.entry);
+        let by_state = m.cpu.rt.exit_reason == exit::STATE;
+        let pc = if by_state { m.cpu.state.pc } else { m.cpu.rt.exit_pc };
+        if pc != START {
+            break if by_state { None } else { Some(pc) };
+        }
+    };
+    let listing = || super::listing::listing(&compiler.jit, &block);
+    if !(left_to.is_none() && next == Some(m.cpu.state.pc)) {
+        prop_assert_eq!(left_to, next, "next pc\n{}", listing());
+    }
+    let mut want = expected.cpu.state.normal();
+    want.pc = next.unwrap_or(want.pc);
+    prop_assert_eq!(&m.cpu.state.normal(), &want, "state\n{}", listing());
+    prop_assert!(m.engine.seen == expected.engine.seen, "seen\n{}", listing());
+    prop_assert!(m.engine.memory == expected.engine.memory, "memory\n{}", listing());
+    Ok(())
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop::array::uniform5(0u32..10_000)
 }
@@ -100,5 +159,15 @@ proptest! {
     #[test]
     fn long_blocks_spill(state in state(), steps in prop::collection::vec(step(), 100..200)) {
         check(host_features(), true, &state, &steps)?;
+    }
+
+    #[test]
+    fn loops_carry_registers(
+        state in state(),
+        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % 46, 42 | 45)), 1..25),
+        tlb in any::<bool>(),
+        times in 1u64..5,
+    ) {
+        check_loop(&state, &steps, tlb, times)?;
     }
 }
