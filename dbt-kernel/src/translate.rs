@@ -36,13 +36,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let page = pc & !(PAGE - 1);
         let slot = (pc / PAGE) as usize % FETCHES;
         let (tag, phys) = self.fetches[slot];
-        if tag == page ^ self.jump_key() {
+        let aligned = pc & u64::from(G::INSN_BYTES - 1) == 0;
+        if aligned && tag == page ^ self.jump_key() {
             return Some(phys | (pc & (PAGE - 1)));
         }
         // SAFETY: the block lives as long as `self`, and only this reference to it is used until the end of the statement
         // that uses it (the engine's own accesses go to parts the guest's walker doesn't touch).
         let cpu = unsafe { &mut *self.vcpu };
-        let aligned = pc & u64::from(G::INSN_BYTES - 1) == 0;
         let result = if aligned {
             G::walk(cpu, pc, AccessKind::Fetch, G::mmu_mode(context, false))
         } else {
