@@ -145,8 +145,13 @@ impl Regime {
     /// The ASID in use: 8 or 16 bits of TTBR0 or TTBR1.
     #[must_use]
     pub fn asid(&self) -> u16 {
-        let ttbr = if self.tcr_bit(22) { self.ttbr1 } else { self.ttbr0 };
-        let asid = (ttbr >> 48) as u16;
+        self.asid_in(if self.tcr_bit(22) { self.ttbr1 } else { self.ttbr0 })
+    }
+
+    /// The ASID in bits 63:48 of a table base or of a TLB maintenance operand.
+    #[must_use]
+    pub fn asid_in(&self, operand: u64) -> u16 {
+        let asid = (operand >> 48) as u16;
         if self.tcr_bit(36) { asid } else { asid & 0xff }
     }
 

@@ -31,6 +31,7 @@ pub struct Fake {
     pub waits: u32,
     pub private_irqs: BTreeMap<u32, bool>,
     pub address_spaces: Vec<u64>,
+    pub forgotten_spaces: Vec<u64>,
     pub tlb_flushes: Vec<Option<u64>>,
     pub fetch_changes: Vec<Option<u64>>,
     pub invalidated: Vec<(u64, u64)>,
@@ -72,6 +73,9 @@ impl Services for Fake {
     }
     fn address_space_changed(&mut self, id: u64) {
         self.address_spaces.push(id);
+    }
+    fn forget_address_space(&mut self, id: u64) {
+        self.forgotten_spaces.push(id);
     }
     fn ticks(&mut self) -> u64 {
         self.ticks

@@ -83,11 +83,13 @@ impl CodeCache {
         self.pages.get(&(phys & !PAGE_MASK)).is_some_and(|page| page.coverage & coverage(phys, len) != 0)
     }
 
-    /// Forgets all blocks of the page with `phys`; gives whether there were any.
-    pub fn invalidate_page(&mut self, phys: u64) -> bool {
+    /// Forgets all blocks of the page with `phys`, calling `gone` with each; gives whether there were any.
+    pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key, u64)) -> bool {
         let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return false };
         for key in &page.keys {
-            self.blocks.remove(key);
+            if let Some(entry) = self.blocks.remove(key) {
+                gone(key, entry);
+            }
         }
         true
     }
@@ -130,8 +132,10 @@ mod tests {
         assert!(cache.insert(key(0x1000), 16, 1));
         assert!(!cache.insert(key(0x1ffc), 4, 2));
         assert!(cache.insert(key(0x2000), 4, 3));
-        assert!(cache.invalidate_page(0x1abc));
-        assert!(!cache.invalidate_page(0x1abc));
+        let mut gone = Vec::new();
+        assert!(cache.invalidate_page(0x1abc, |_, entry| gone.push(entry)));
+        assert_eq!(gone, [1, 2]);
+        assert!(!cache.invalidate_page(0x1abc, |_, _| unreachable!()));
         assert_eq!(cache.find(&key(0x1000)), None);
         assert_eq!(cache.find(&key(0x1ffc)), None);
         assert_eq!(cache.find(&key(0x2000)), Some(3));

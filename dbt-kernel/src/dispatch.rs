@@ -7,6 +7,11 @@ use core::sync::atomic::Ordering;
 use x86_backend::guest::Guest;
 use x86_backend::runtime::{JUMP_ENTRIES, JumpEntry, event, exit};
 
+/// Where translated code looks for jumps to `pc`.
+pub(crate) fn jump_index(pc: u64) -> usize {
+    (pc >> 2) as usize & (JUMP_ENTRIES - 1)
+}
+
 impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Runs until the guest or the launcher ends it; gives a [`stopped`] code.
     pub(crate) fn run(&mut self) -> u32 {
@@ -68,7 +73,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let pc = self.pc();
         // SAFETY: the block lives as long as `self`.
         let rt = unsafe { &mut (*self.vcpu).rt };
-        rt.jump[(pc >> 2) as usize & (JUMP_ENTRIES - 1)] = JumpEntry { tag: pc ^ rt.jump_key, code: entry };
+        rt.jump[jump_index(pc)] = JumpEntry { tag: pc ^ rt.jump_key, code: entry };
     }
 
     /// Takes note of pending events; `Some` ends the run.

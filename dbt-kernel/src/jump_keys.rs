@@ -81,6 +81,20 @@ impl JumpKeys {
         }
     }
 
+    /// No entry made so far through mappings of address space `space` alone may be hit again.
+    pub fn retire_space(&mut self, space: u64) {
+        for context in &mut self.contexts {
+            context.space_keys.retain(|&(s, _)| s != space);
+        }
+    }
+
+    /// No entry made so far through mappings of one address space, whichever, may be hit again.
+    pub fn retire_private(&mut self) {
+        for context in &mut self.contexts {
+            context.space_keys.clear();
+        }
+    }
+
     /// No entry made so far may be hit again.
     pub fn retire_all(&mut self) {
         for context in &mut self.contexts {
@@ -108,5 +122,19 @@ mod tests {
         assert_eq!(one, keys.key(5, 1));
         keys.retire_all();
         assert_ne!(one, keys.key(5, 1));
+    }
+
+    #[test]
+    fn an_address_space_is_retired_alone() {
+        let mut keys = JumpKeys::new(1);
+        keys.key(5, 1);
+        keys.make_private(5);
+        let before = (keys.key(6, 1), keys.key(5, 1), keys.key(5, 2));
+        keys.retire_space(1);
+        assert_eq!((before.0, before.2), (keys.key(6, 1), keys.key(5, 2)));
+        assert_ne!(before.1, keys.key(5, 1));
+        keys.retire_private();
+        assert_eq!(before.0, keys.key(6, 1));
+        assert_ne!(before.2, keys.key(5, 2));
     }
 }

@@ -44,8 +44,11 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) space: u64,
     /// Fetch translations: `(page ^ jump key, physical page)`.
     pub(crate) fetches: Vec<(u64, u64)>,
-    /// Mappings that fetches / the software TLB were filled from since they were last emptied.
-    pub(crate) fetch_mappings: Mappings,
+    /// Mappings that fetches went through since their jump keys were last retired: those that hold in every address space,
+    /// and those of one.
+    pub(crate) global_fetches: Mappings,
+    pub(crate) private_fetches: Mappings,
+    /// Mappings larger than a page that the software TLB was filled from since it was last emptied.
     pub(crate) data_mappings: Mappings,
     /// TLB entries that may be in use, per mode.
     pub(crate) filled: [Vec<u16>; MMU_MODES],
@@ -146,7 +149,8 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             keys: JumpKeys::new(tsc ^ control.tsc_origin.rotate_left(32) ^ shared as u64),
             space: 0,
             fetches: alloc::vec![(u64::MAX, 0); crate::translate::FETCHES],
-            fetch_mappings: Mappings::default(),
+            global_fetches: Mappings::default(),
+            private_fetches: Mappings::default(),
             data_mappings: Mappings::default(),
             filled: [const { Vec::new() }; MMU_MODES],
             stop: None,

@@ -1,5 +1,6 @@
 //! What the engine does for a guest's helpers and walkers.
 
+use crate::dispatch::jump_index;
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::shared::stopped;
@@ -78,6 +79,22 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.data_mappings.clear();
     }
 
+    /// Drops the software TLB's entries that hold in one address space only.
+    fn flush_private(&mut self) {
+        for mode in 0..MMU_MODES {
+            let mut filled = core::mem::take(&mut self.filled[mode]);
+            filled.retain(|&index| {
+                let entry = self.tlb_entry(mode, index.into());
+                let keep = entry.phys & PRIVATE == 0;
+                if !keep {
+                    *entry = TlbEntry::EMPTY;
+                }
+                keep
+            });
+            self.filled[mode] = filled;
+        }
+    }
+
     /// Enters a translation of the page with `va` into the software TLB.
     pub(crate) fn fill_tlb(&mut self, mode: usize, va: u64, mapping: &Mapping, host: *mut u8, writable: bool) {
         let page = va >> PAGE_BITS << PAGE_BITS;
@@ -118,7 +135,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// All jump cache entries and fetch translations become invalid.
     pub(crate) fn retire_jumps(&mut self) {
         self.keys.retire_all();
-        self.fetch_mappings.clear();
+        self.global_fetches.clear();
+        self.private_fetches.clear();
         self.refresh_jump_key();
     }
 
@@ -149,8 +167,16 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     pub(crate) fn invalidate_page(&mut self, phys: u64) {
         if self.shared().ram.set_code(phys, false) {
             self.shared().control.stats.pages_invalidated.fetch_add(1, Ordering::Relaxed);
-            self.shared().cache.invalidate_page(phys);
-            self.retire_jumps();
+            // SAFETY: the block lives as long as `self`; helpers that call into the engine hold no reference to the jump cache.
+            let jump = unsafe { &mut *(&raw mut (*self.vcpu).rt.jump) };
+            let shared = self.shared();
+            shared.cache.invalidate_page(phys, |key, entry| {
+                let slot = &mut jump[jump_index(key.virt)];
+                if slot.code == entry {
+                    // An entry for another address: not hit by jumps to this one.
+                    slot.tag = !slot.tag;
+                }
+            });
         }
     }
 
@@ -213,8 +239,12 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
     }
 
     fn fetch_mapping_changed(&mut self, va: Option<u64>) {
-        if va.is_none_or(|va| self.fetch_mappings.hold(va)) {
+        if va.is_none_or(|va| self.global_fetches.hold(va)) {
             self.retire_jumps();
+        } else if va.is_some_and(|va| self.private_fetches.hold(va)) {
+            self.keys.retire_private();
+            self.private_fetches.clear();
+            self.refresh_jump_key();
         }
     }
 
@@ -238,18 +268,16 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             return;
         }
         self.space = id;
-        for mode in 0..MMU_MODES {
-            let mut filled = core::mem::take(&mut self.filled[mode]);
-            filled.retain(|&index| {
-                let entry = self.tlb_entry(mode, index.into());
-                let keep = entry.phys & PRIVATE == 0;
-                if !keep {
-                    *entry = TlbEntry::EMPTY;
-                }
-                keep
-            });
-            self.filled[mode] = filled;
+        self.flush_private();
+        self.refresh_jump_key();
+    }
+
+    fn forget_address_space(&mut self, id: u64) {
+        // The software TLB holds private translations of the current address space only.
+        if self.space == id {
+            self.flush_private();
         }
+        self.keys.retire_space(id);
         self.refresh_jump_key();
     }
 

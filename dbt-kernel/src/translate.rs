@@ -53,7 +53,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 if !mapping.global && self.keys.make_private(context) {
                     self.refresh_jump_key();
                 }
-                self.fetch_mappings.note(pc, mapping.size_bits);
+                let noted = if mapping.global { &mut self.global_fetches } else { &mut self.private_fetches };
+                noted.note(pc, mapping.size_bits);
                 self.fetches[slot] = (page ^ self.jump_key(), mapping.phys & !(PAGE - 1));
                 return Some(mapping.phys);
             }

@@ -122,6 +122,7 @@ fn launch(cli: &Cli) -> Result<i32, LaunchError> {
             no_reboot: cli.no_reboot,
             until,
             kick: &|| running.kick(),
+            announced: u64::MAX,
         }
         .run();
         if exit == Exit::Reboot {

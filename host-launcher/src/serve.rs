@@ -9,6 +9,7 @@ use crate::link::Link;
 use dbt_kernel::shared::{RING_BYTES, stopped};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(1);
@@ -105,6 +106,8 @@ pub struct Server<'a> {
     pub until: Option<Instant>,
     /// Gets the vCPU out of translated code by force.
     pub kick: &'a dyn Fn(),
+    /// The last deadline that the vCPU was told of; `u64::MAX`: none.
+    pub announced: u64,
 }
 
 impl Server<'_> {
@@ -172,7 +175,7 @@ impl Server<'_> {
         }
         if !self.link.may_sleep() {
             self.link.woke_up();
-            let tick = self.link.until_deadline(0).map_or(TICK, |time| time.min(TICK));
+            let tick = self.until_news().map_or(TICK, |time| time.min(TICK));
             timeout = Some(timeout.map_or(tick, |time| time.min(tick)));
         }
         poll(&mut fds, timeout);
@@ -192,11 +195,19 @@ impl Server<'_> {
             return Some(exit);
         }
         // A waiting vCPU's own thread watches its deadline.
-        let waits = self.link.control.waiting[0].load(std::sync::atomic::Ordering::SeqCst) != 0;
-        if !waits && self.link.until_deadline(0) == Some(Duration::ZERO) {
+        let waits = self.link.control.waiting[0].load(Ordering::SeqCst) != 0;
+        if !waits && self.until_news() == Some(Duration::ZERO) {
+            self.announced = self.link.control.deadline[0].load(Ordering::Acquire);
             self.link.notify(0);
         }
         None
+    }
+
+    /// How long until a deadline that the vCPU has not been told of: it may take a while to set the next one, and must
+    /// not be hurried by a thread that spins.
+    fn until_news(&self) -> Option<Duration> {
+        let deadline = self.link.control.deadline[0].load(Ordering::Acquire);
+        if deadline == self.announced { None } else { self.link.until_deadline(0) }
     }
 
     /// Takes what the user typed.

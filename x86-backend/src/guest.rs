@@ -64,6 +64,8 @@ pub trait Services {
     /// The current address space changed to the one named `id` (an ASID, or any number that names it): translations
     /// that are not global must not be used any more.
     fn address_space_changed(&mut self, id: u64);
+    /// Drops all translations of the address space `id` that are not global, for data and fetches.
+    fn forget_address_space(&mut self, id: u64);
     /// The guest's time base: ticks since power-on, at [`Services::tick_hz`].
     fn ticks(&mut self) -> u64;
     fn tick_hz(&self) -> u64;

@@ -41,10 +41,11 @@ pub fn ttbr_written(cpu: &mut Cpu, _which: u64) {
     announce_address_space(cpu);
 }
 
-/// By address: that page in every address space. By ASID, or all: everything.
+/// By address: that page in every address space. By ASID: what isn't global of that one.
 pub fn tlbi(cpu: &mut Cpu, op: u64, v: u64) {
     let va = match op & 7 {
-        0 | 2 => None,
+        0 => None,
+        2 => return cpu.services().forget_address_space(Regime::of(&cpu.state).asid_in(v).into()),
         // VA bits 55:12; bit 55 says which half, and so what is above.
         _ => Some(((v << 20) as i64 >> 8) as u64),
     };
@@ -179,8 +180,9 @@ mod tests {
         tlbi(&mut m.cpu, 0x438, 0);
         tlbi(&mut m.cpu, 0x438 | 2, 5 << 48);
         let kernel = 0xffff_f800_0123_4000;
-        assert_eq!(m.services().tlb_flushes, [Some(kernel), Some(0x4_0000_0000), None, None]);
-        assert_eq!(m.services().fetch_changes.len(), 4);
+        assert_eq!(m.services().tlb_flushes, [Some(kernel), Some(0x4_0000_0000), None]);
+        assert_eq!(m.services().fetch_changes.len(), 3);
+        assert_eq!(m.services().forgotten_spaces, [5]);
     }
 
     #[test]
