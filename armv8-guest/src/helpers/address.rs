@@ -45,7 +45,10 @@ pub fn ttbr_written(cpu: &mut Cpu, _which: u64) {
 pub fn tlbi(cpu: &mut Cpu, op: u64, v: u64) {
     let va = match op & 7 {
         0 => None,
-        2 => return cpu.services().forget_address_space(Regime::of(&cpu.state).asid_in(v).into()),
+        2 => {
+            let asid = Regime::of(&cpu.state).asid_in(v);
+            return cpu.services().forget_address_space(asid.into());
+        }
         // VA bits 55:12; bit 55 says which half, and so what is above.
         _ => Some(((v << 20) as i64 >> 8) as u64),
     };
