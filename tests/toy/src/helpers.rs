@@ -2,8 +2,10 @@
 
 use crate::isa::Cpu;
 use crate::{ROOT, TIMER, UART, cause, mode, trap};
+use core::sync::atomic::Ordering;
 use x86_backend::emit::Stop;
 use x86_backend::guest::SystemEvent;
+use x86_backend::runtime::event;
 
 /// What `sys` does in system mode; every other code, and every code from [`code::CALLS`] on in any mode, traps.
 pub mod code {
@@ -67,6 +69,8 @@ pub fn system(cpu: &mut Cpu, code: u64) -> Result<(), Stop> {
         code::LEAVE => {
             cpu.state.mode = mode::USER as u8;
             cpu.state.pc = cpu.state.r[14];
+            // The timer may have been kept waiting.
+            cpu.rt.events.fetch_or(event::INTERRUPT, Ordering::Relaxed);
         }
         code::SET_ROOT => {
             let services = cpu.services();
