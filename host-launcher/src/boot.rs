@@ -26,7 +26,7 @@ const PAGE: u64 = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
-    #[error("no kernel given: use --kernel FILE")]
+    #[error("no kernel given: --initrd and --append need --kernel FILE")]
     NoKernel,
     #[error("can't read the {what} {}: {source}", path.display())]
     Read { what: &'static str, path: PathBuf, source: io::Error },
@@ -55,6 +55,9 @@ pub enum BootError {
     #[error("guest RAM can't be accessed: {0}")]
     Memory(String),
 }
+
+/// What runs when no kernel is given; made by the build script.
+const SELF_TEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/selftest.img"));
 
 /// Bytes for guest RAM. Files are read straight into it: a second copy would cost as much again.
 enum Source {
@@ -106,6 +109,7 @@ pub struct Images {
     append: Option<String>,
     ram_size: u64,
     cpus: u32,
+    self_test: bool,
 }
 
 /// Guest-physical placement.
@@ -182,6 +186,13 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, BootError> {
     fs::read(path).map_err(|source| BootError::Read { what, path: path.to_owned(), source })
 }
 
+/// The self-test, as a kernel.
+fn self_test() -> Result<(Source, Header), BootError> {
+    let unusable = |source| BootError::Kernel { path: PathBuf::from("(self-test)"), source };
+    let header = Header::parse(SELF_TEST, SELF_TEST.len() as u64).map_err(unusable)?;
+    Ok((Source::Bytes(SELF_TEST.to_vec()), header))
+}
+
 /// A kernel, unpacked if need be, and what its header says.
 fn open_kernel(path: &Path) -> Result<(Source, Header), BootError> {
     let unreadable = |source| BootError::Read { what: "kernel", path: path.to_owned(), source };
@@ -209,8 +220,11 @@ impl Images {
         if cli.memory < TWO_MIB || cli.memory > MAX_RAM || !cli.memory.is_multiple_of(TWO_MIB) {
             return Err(BootError::RamSize);
         }
-        let path = cli.kernel.as_ref().ok_or(BootError::NoKernel)?;
-        let (kernel, header) = open_kernel(path)?;
+        let (kernel, header) = match &cli.kernel {
+            Some(path) => open_kernel(path)?,
+            None if cli.initrd.is_some() || cli.append.is_some() => return Err(BootError::NoKernel),
+            None => self_test()?,
+        };
         let initrd = cli.initrd.as_ref().map(|path| Source::open("initrd", path)).transpose()?;
         if let (Some(0), Some(path)) = (initrd.as_ref().map(Source::len), &cli.initrd) {
             return Err(BootError::EmptyInitrd(path.clone()));
@@ -229,6 +243,7 @@ impl Images {
             append: cli.append.clone(),
             ram_size: cli.memory,
             cpus: cli.smp,
+            self_test: cli.kernel.is_none(),
         };
         // Edit once without placing anything, so that a bad tree is known now.
         let (blob, _) = images.device_tree()?;
@@ -250,6 +265,12 @@ impl Images {
     #[must_use]
     pub fn cpus(&self) -> u32 {
         self.cpus
+    }
+
+    /// Whether the kernel is the launcher's own.
+    #[must_use]
+    pub fn is_self_test(&self) -> bool {
+        self.self_test
     }
 
     fn plan(&self) -> Plan {

@@ -11,14 +11,14 @@ const AFTER_HELP: &str = "\
 QEMU's spellings (-kernel, -initrd, -append, -dtb, -smp, -machine, -cpu, -accel, -no-reboot, -nographic) are understood.
 While the guest runs: Ctrl-a x quits, Ctrl-a h helps, Ctrl-a Ctrl-a sends Ctrl-a.
 
-Exit codes: 0 power-off, reset with --no-reboot, or quit; 1 guest panic with --exit-on-panic; 2 bad input; 70 engine bug;
-124 --timeout expired; 128 + n ended by signal n.";
+Exit codes: 0 power-off, reset with --no-reboot, or quit; 1 guest panic with --exit-on-panic, or the self-test failed;
+2 bad input; 70 engine bug; 124 --timeout expired; 128 + n ended by signal n.";
 
 /// Runs an arm64 machine under dynamic binary translation.
 #[derive(Debug, Parser)]
 #[command(name = "host-launcher", version, about, max_term_width = 120, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// arm64 Linux Image (raw, gzip or EFI zboot).
+    /// arm64 Linux Image (raw, gzip or EFI zboot); without one a self-test runs.
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// Device tree blob of the machine, e.g. from `qemu-system-aarch64 -M virt,dumpdtb=FILE`; made up when absent.

@@ -75,6 +75,7 @@ pub struct Window {
 struct Output {
     panic: Finder,
     panic_end: Finder,
+    passed: Finder,
     line: Vec<u8>,
     lines: VecDeque<String>,
     closed: bool,
@@ -100,6 +101,8 @@ pub struct Link {
 pub struct Seen {
     pub panic: bool,
     pub panic_end: bool,
+    /// What the self-test says last.
+    pub passed: bool,
     /// Nobody reads our output any more.
     pub closed: bool,
 }
@@ -119,6 +122,7 @@ impl Link {
             output: Mutex::new(Output {
                 panic: Finder::new("Kernel panic - not syncing"),
                 panic_end: Finder::new("[ end Kernel panic"),
+                passed: Finder::new("Self-test passed"),
                 line: Vec::new(),
                 lines: VecDeque::new(),
                 closed: false,
@@ -279,6 +283,7 @@ impl Link {
         if !bytes.is_empty() {
             output.panic.feed(&bytes);
             output.panic_end.feed(&bytes);
+            output.passed.feed(&bytes);
             if !output.closed && write_all(1, &bytes, output.interrupt).is_err() {
                 output.closed = true;
             }
@@ -290,7 +295,12 @@ impl Link {
                 output.line.push(byte);
             }
         }
-        Seen { panic: output.panic.found(), panic_end: output.panic_end.found(), closed: output.closed }
+        Seen {
+            panic: output.panic.found(),
+            panic_end: output.panic_end.found(),
+            passed: output.passed.found(),
+            closed: output.closed,
+        }
     }
 
     /// Prints what the engine has logged lately, for the report of a failure.

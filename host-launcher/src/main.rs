@@ -2,7 +2,7 @@
 //!
 //! [`boot`] finds every mistake of the user before anything runs; an accelerator ([`kvm`] or [`hosted`]) runs the engine;
 //! [`serve`] serves console, clock and the user's wishes until the run is over. Exit codes: 0 power-off, reset with
-//! `--no-reboot`, or the user quit; 1 guest panic with `--exit-on-panic`; 2 bad input; 70 engine bug; 124 `--timeout`
+//! `--no-reboot`, or the user quit; 1 guest panic with `--exit-on-panic`, or the self-test failed; 2 bad input; 70 engine bug; 124 `--timeout`
 //! expired; 128 + n ended by signal n.
 
 mod board;
@@ -37,7 +37,7 @@ use serve::{Exit, Input, Server, Signals};
 use std::io::{self, Write};
 use std::process;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why nothing could be started.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,8 @@ enum LaunchError {
 }
 
 const EXIT_BAD_INPUT: i32 = 2;
+/// The self-test takes a fraction of a second; one that hangs has failed.
+const SELF_TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn main() {
     let cli = Cli::parse_from(cli::rewrite(std::env::args_os()));
@@ -99,7 +101,8 @@ fn launch(cli: &Cli) -> Result<i32, LaunchError> {
     let ram = Arc::new(Ram::new(images.ram_size())?);
     let accel = choose(cli.accel)?;
     let signals = Signals::take()?;
-    let until = cli.timeout.map(|time| Instant::now() + time);
+    let timeout = cli.timeout.or_else(|| images.is_self_test().then_some(SELF_TEST_TIMEOUT));
+    let until = timeout.map(|time| Instant::now() + time);
     let options = Options { count: cli.stats.is_some(), no_reboot: cli.no_reboot };
     let mut input = Input::default();
     let raw = terminal::RawMode::enter();
@@ -120,6 +123,7 @@ fn launch(cli: &Cli) -> Result<i32, LaunchError> {
             input: &mut input,
             exit_on_panic: cli.exit_on_panic,
             no_reboot: cli.no_reboot,
+            self_test: images.is_self_test(),
             until,
             kick: &|| running.kick(),
             announced: u64::MAX,
@@ -153,6 +157,7 @@ fn tell(exit: &Exit, link: &link::Link) {
         }
         Exit::Timeout => eprintln!("host-launcher: the time given by --timeout is over"),
         Exit::GuestPanic => eprintln!("host-launcher: the guest's kernel panicked"),
+        Exit::SelfTestFailed => eprintln!("host-launcher: the self-test failed"),
         _ => {}
     }
 }

@@ -28,6 +28,8 @@ pub enum Exit {
     /// The user quit, or closed our output.
     Quit,
     GuestPanic,
+    /// The self-test ended without the words that all is well.
+    SelfTestFailed,
     Timeout,
     Signal(i32),
     EngineBug(String),
@@ -39,7 +41,7 @@ impl Exit {
     pub fn code(&self) -> i32 {
         match self {
             Exit::PowerOff | Exit::Reset | Exit::Reboot | Exit::Quit => 0,
-            Exit::GuestPanic => 1,
+            Exit::GuestPanic | Exit::SelfTestFailed => 1,
             Exit::EngineBug(_) => 70,
             Exit::Timeout => 124,
             Exit::Signal(number) => 128 + number,
@@ -102,6 +104,8 @@ pub struct Server<'a> {
     pub input: &'a mut Input,
     pub exit_on_panic: bool,
     pub no_reboot: bool,
+    /// The guest is the launcher's self-test.
+    pub self_test: bool,
     /// When `--timeout` expires.
     pub until: Option<Instant>,
     /// Gets the vCPU out of translated code by force.
@@ -241,6 +245,11 @@ impl Server<'_> {
     fn ended(&self) -> Exit {
         match self.link.outcome() {
             (_, Some(failure)) => Exit::EngineBug(failure),
+            (stopped::POWER_OFF | stopped::RESET | stopped::REBOOT, _)
+                if self.self_test && !self.link.drain().passed =>
+            {
+                Exit::SelfTestFailed
+            }
             (stopped::POWER_OFF, _) => Exit::PowerOff,
             (stopped::RESET, _) => Exit::Reset,
             (stopped::REBOOT, _) if self.no_reboot => Exit::Reset,

@@ -62,6 +62,11 @@ fn known_words() {
         ("stp x29, x30, [sp, #-16]!", 0xa9bf_7bfd),
         ("and x0, x0, #0xff", 0x9240_1c00),
         ("svc #0x0", 0xd400_0001),
+        ("mov x1, #-1", 0x9280_0001),
+        ("mov w1, #-1", 0x1280_0001),
+        ("mrs x0, NZCV", 0xd53b_4200),
+        ("msr vbar_el1, x2", 0xd518_c002),
+        ("msr pan, #0x1", 0xd500_419f),
     ] {
         assert_eq!(assembler.assemble(text, 0x1000).map(|w| format!("{w:08x}")), Ok(format!("{word:08x}")), "{text}");
     }
@@ -79,7 +84,8 @@ fn program_with_labels() {
     text:
         .ascii \"ok\\n\"
         .align 3
-        .quad text, 7
+        .equ SEVEN, 7
+        .quad text, SEVEN
     done:
         ret
     ";

@@ -7,6 +7,14 @@ use crate::eval::{Value, apply};
 use crate::fixed;
 use crate::ssa::{BinOp, Body, CmpOp, FieldId, Op, Region, Stmt, Ty, UnOp, ValueId, Width};
 
+/// A negative number was matched before the width of its value was known: this is it at `n` bits.
+pub(super) fn narrowed(want: Value, n: u32) -> Value {
+    match want {
+        Value::Bits(bits) if (bits as i128) < 0 => Value::Bits(bits & fixed::mask(n)),
+        _ => want,
+    }
+}
+
 /// The values of a body as far as the known fields determine them.
 pub(super) struct Partial<'a> {
     body: &'a Body,
@@ -106,6 +114,7 @@ impl<'a> Partial<'a> {
         want: Value,
         known: &mut Known,
     ) -> Result<(), Contradiction> {
+        let want = self.width(self.body[v].ty).map_or(want, |n| narrowed(want, n));
         if let Some(got) = self.values[v.index()] {
             let same = match got {
                 Value::Int(a) => a == want.int(),

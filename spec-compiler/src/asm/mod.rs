@@ -90,11 +90,31 @@ impl<'a> Assembler<'a> {
         Self { model, forms: model.insns.iter().map(|i| (forms(i), simplified_hook(model, &i.decode))).collect() }
     }
 
-    /// The word for one instruction at `pc`.
+    /// The word for one instruction at `pc`. System registers may be called by their names.
     ///
     /// # Errors
     /// No form matches.
     pub fn assemble(&self, text: &str, pc: u64) -> Result<u32, AsmError> {
+        // The text as it is comes first: some registers' names are also those of fields that are written immediately.
+        self.instruction(text, pc).or_else(|error| {
+            let generic = self.with_generic_registers(text);
+            if generic == text { Err(error) } else { self.instruction(&generic, pc).map_err(|_| error) }
+        })
+    }
+
+    /// The text with the names of system registers replaced by their generic ones, which consist of the encoding.
+    fn with_generic_registers(&self, text: &str) -> String {
+        let mut out = text.to_owned();
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            if let Some(register) = self.model.sysregs.iter().find(|r| r.name.eq_ignore_ascii_case(word)) {
+                let [op0, op1, n, m, op2] = register.encoding;
+                out = out.replace(word, &format!("s{op0}_{op1}_c{n}_c{m}_{op2}"));
+            }
+        }
+        out
+    }
+
+    fn instruction(&self, text: &str, pc: u64) -> Result<u32, AsmError> {
         let normal = normalise(text);
         // First words that are written like this, then ones for which another way is preferred.
         for preferred in [true, false] {

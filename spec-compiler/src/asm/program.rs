@@ -7,8 +7,8 @@ use super::matching::number;
 use super::{AsmError, Assembler};
 
 impl Assembler<'_> {
-    /// A small program: labels, instructions, `.word`, `.quad`, `.ascii`, `.asciz`, `.align`, `.space`, `//` comments. A label as an
-    /// operand stands for its address.
+    /// A small program: labels, instructions, `.word`, `.quad`, `.ascii`, `.asciz`, `.align`, `.space`, `.equ`, `//` comments. A
+    /// label as an operand stands for its address, a name given by `.equ` for its value.
     ///
     /// # Errors
     /// The first line that can't be assembled.
@@ -25,13 +25,16 @@ impl Assembler<'_> {
         for &(line, text) in &lines {
             if let Some(label) = text.strip_suffix(':') {
                 labels.insert(label.trim().to_owned(), at);
+            } else if let Some((name, value)) = text.strip_prefix(".equ ").and_then(|t| t.split_once(',')) {
+                let value = constant(value, &labels).map_err(|message| AsmError::Line { line, message })?;
+                labels.insert(name.trim().to_owned(), value);
             } else {
                 at += directive_size(text, at).map_err(|message| AsmError::Line { line, message })?.unwrap_or(unit);
             }
         }
         let mut out = Vec::new();
         for &(line, text) in &lines {
-            if text.ends_with(':') {
+            if text.ends_with(':') || text.starts_with(".equ ") {
                 continue;
             }
             let fail = |message: String| AsmError::Line { line, message };

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::invert::Partial;
+use super::invert::{Partial, narrowed};
 use super::matching::Equation;
 use crate::decoder::{encoding, valid};
 use crate::eval::{Evaluator, Value, field_value};
 use crate::fixed;
 use crate::model::{AsmForm, Decode, Insn, PieceKind};
-use crate::ssa::{Body, FieldId, Op, ValueId};
+use crate::ssa::{Body, FieldId, Op, Ty, ValueId, Width};
 
 /// Combinations of small fields that are tried for one form.
 pub(super) const BUDGET: u32 = 1 << 14;
@@ -124,7 +124,14 @@ impl<'a> Solver<'a> {
         let holds = self.equations.iter().all(|&(v, want)| {
             evaluator.get(v).is_ok_and(|got| match (got, want) {
                 (Value::Int(a), _) => a == want.int(),
-                _ => got.bits() == want.bits(),
+                _ => {
+                    let width = match self.form.body[v].ty {
+                        Ty::Bits(Width::Const(n)) => Some(n),
+                        Ty::Bits(Width::Value(w)) => evaluator.get(w).ok().and_then(|n| u32::try_from(n.int()).ok()),
+                        _ => None,
+                    };
+                    got.bits() == width.map_or(want, |n| narrowed(want, n)).bits()
+                }
             })
         });
         let preferred = self.before.iter().any(|form| {
