@@ -50,8 +50,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 self.set_pc(pc);
                 self.chain(site, pc);
             }
-            exit::LOOKUP | exit::EVENTS => self.set_pc(pc),
-            _ => self.refresh_jump_key(),
+            exit::LOOKUP => {
+                shared.control.stats.lookup_exits.fetch_add(1, Ordering::Relaxed);
+                self.set_pc(pc);
+            }
+            exit::EVENTS => {
+                shared.control.stats.event_exits.fetch_add(1, Ordering::Relaxed);
+                self.set_pc(pc);
+            }
+            _ => {
+                shared.control.stats.state_exits.fetch_add(1, Ordering::Relaxed);
+                self.refresh_jump_key();
+            }
         }
     }
 

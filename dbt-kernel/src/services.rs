@@ -168,7 +168,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if self.shared().ram.set_code(phys, false) {
             self.shared().control.stats.pages_invalidated.fetch_add(1, Ordering::Relaxed);
             // SAFETY: the block lives as long as `self`; helpers that call into the engine hold no reference to the jump cache.
-            let jump = unsafe { &mut *(&raw mut (*self.vcpu).rt.jump) };
+            let jump = unsafe { &mut (*self.vcpu).rt.jump };
             let shared = self.shared();
             shared.cache.invalidate_page(phys, |key, entry| {
                 let slot = &mut jump[jump_index(key.virt)];

@@ -15,8 +15,8 @@ pub const STATE_BIAS: i32 = 128;
 pub const TLB_ENTRIES: usize = 1024;
 /// MMU modes: translation regimes times rights that a guest can be in ([`crate::guest::Guest::mmu_mode`]).
 pub const MMU_MODES: usize = 4;
-/// Entries of the jump cache. A power of two.
-pub const JUMP_ENTRIES: usize = 4096;
+/// Entries of the jump cache. A power of two; a kernel and its programs have tens of thousands of jump targets in use.
+pub const JUMP_ENTRIES: usize = 32768;
 /// Guest pages are looked up in the TLB in units of 4 KiB whatever the guest's granule is.
 pub const PAGE_BITS: u32 = 12;
 
