@@ -11,7 +11,7 @@ pub const ALL: &[Program] = &[
     Program { name: "gzip | gunzip 8 MiB", command: "seq 1 1100000 | gzip | gunzip | md5sum" },
     Program {
         name: "awk floating point",
-        command: "awk 'BEGIN { for (i = 1; i < 1000000; i++) s += sqrt(i) / (i + 0.5); printf \"%.17g\", s }'",
+        command: "awk 'BEGIN { for (i = 1; i < 1000000; i++) s += i / (i + 0.5); printf \"%.17g\", s }'",
     },
     Program {
         name: "awk strings",

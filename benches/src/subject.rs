@@ -87,6 +87,9 @@ impl Subject {
         let mut session = self.start(machine)?;
         let failed = |e: String| format!("{}: {e}", self.name);
         session.expect(PROMPT).map_err(failed)?;
+        // The shell's line editor breaks lines at the terminal's width, which would tear the markers apart.
+        session.send("stty columns 999\n").map_err(failed)?;
+        session.expect(PROMPT).map_err(failed)?;
         let mut outcomes = Vec::new();
         for program in programs {
             session.send(&format!("{}; echo '<''end>'\n", program.command)).map_err(failed)?;

@@ -16,6 +16,9 @@ fn boot(accel: &str, extra: &[&str]) -> Console {
     command.args(extra);
     let mut console = Console::start(&mut command);
     console.expect("guest# ", BOOT);
+    // The shell's line editor breaks lines at the terminal's width, which would tear the markers of `shell` apart.
+    console.send("stty columns 999\n");
+    console.expect("guest# ", STEP);
     console
 }
 
@@ -46,11 +49,8 @@ fn shell_commands_give_the_results_of_a_real_machine() {
             console.shell("seq 1 20000 | gzip | gunzip | md5sum", STEP).trim(),
             "e071f707df7bbeee2a6a1eb48011ddd0  -",
         );
-        assert_eq!(
-            console
-                .shell("awk 'BEGIN { printf \"%.15g %.15g %.10f\", sqrt(2), exp(1) * 1e100, atan2(1, -1) / 3 }'", STEP),
-            "1.4142135623731 2.71828182845905e+100 0.7853981634",
-        );
+        let sum = "BEGIN { for (i = 1; i < 5000; i++) s += i / (i + 0.5); printf \"%.17g %g\", s, 1e300 * 1e-5 }";
+        assert_eq!(console.shell(&format!("awk '{sum}'"), STEP), "4994.7596483904435 1e+295");
         assert_eq!(console.shell("seq 1 1000 | sort -r | head -n 3 | tr '\\n' ' '", STEP).trim(), "999 998 997");
         assert_eq!(
             console.shell("i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done; echo $i", STEP).trim(),
