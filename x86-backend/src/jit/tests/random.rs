@@ -36,6 +36,7 @@ fn state() -> impl Strategy<Value = State> {
 
 fn check(features: HostFeatures, tlb: bool, state: &State, steps: &[Step]) -> Result<(), TestCaseError> {
     let fallthrough = START + 0x100;
+    trace(if tlb { "tlb" } else { "slow" }, state, steps);
     // With a filled TLB only translated code skips the slow paths: what they see is compared without it.
     let mut expected = Machine::new(state, !tlb);
     let next = expected.interpret(fallthrough, |i| run(i, START, steps, 0));
@@ -71,6 +72,13 @@ fn check(features: HostFeatures, tlb: bool, state: &State, steps: &[Step]) -> Re
     Ok(())
 }
 
+/// Writes the case about to run to the file `JIT_TRACE`, to find what crashed the process.
+fn trace(what: &str, state: &State, steps: &[Step]) {
+    if let Some(file) = std::env::var_os("JIT_TRACE") {
+        std::fs::write(file, format!("{what}\n{state:?}\n{steps:?}\n")).expect("the trace file can be written");
+    }
+}
+
 /// The program, then a branch back to it while the counter in `x[6]`, which programs leave alone, is not zero.
 fn run_loop<B: Executor>(b: &mut B, steps: &[Step], inverted: bool) -> Result<(), Stop> {
     run(b, START, steps, 0)?;
@@ -94,7 +102,8 @@ fn run_loop<B: Executor>(b: &mut B, steps: &[Step], inverted: bool) -> Result<()
 fn check_loop(state: &State, steps: &[Step], tlb: bool, times: u64) -> Result<(), TestCaseError> {
     let fallthrough = START + 0x100;
     let state = State { x: core::array::from_fn(|i| if i == 6 { times } else { state.x[i] }), ..state.clone() };
-    let inverted = times % 2 == 0;
+    let inverted = times.is_multiple_of(2);
+    trace(&format!("loop tlb {tlb} times {times}"), &state, steps);
     let mut expected = Machine::new(&state, !tlb);
     let next = loop {
         let next = expected.interpret(fallthrough, |i| run_loop(i, steps, inverted));
