@@ -1,16 +1,9 @@
 //! The just-in-time compiler: from generated semantics to x86-64 code in one fast pass per block.
 //!
-//! [`Builder`] (`emit_impl`) records a block's operations in the IR (`ir`): `build` knows constants, common
-//! subexpressions and guest state, `simplify` and `simplify_vec` fold, `arms` records conditionals. When the block is
-//! finished, `pairs` joins adjacent accesses, `live` removes what is dead and counts uses, and one forward pass emits code
-//! while allocating registers (`regs`, `places`). Each kind of operation has its lowering: `state` (guest state slots),
-//! `int`, `flags`, `mem` (with `stubs` out of line), `control`, `loops`, `calls`, `vector`, `simd`, `fp`. `asm` encodes
+//! [`Builder`] (`build`, `simplify`, `emit_impl`) records a block's operations in the IR (`ir`), folding as it goes. When
+//! the block is finished, `live` removes what is dead and counts uses, and one forward pass emits code while allocating
+//! registers (`regs`): `int`, `flags`, `mem`, `control` and `vector` lower one operation each. `asm` encodes
 //! instructions, `thunks` is the code around blocks.
-//!
-//! # What a block looks like
-//! A check for pending events; the body, in which stores of guest state are put off; the exits, each of which makes
-//! the stores first; out of line: arms that leave, exits in the middle, slow paths of memory accesses, stubs of
-//! unpatched exits, the head's stub, constants.
 //!
 //! # Adding an inline lowering
 //! Every operation without one is a call to its reference semantics ([`crate::eval`]), so lowerings are optional. One is a
@@ -30,7 +23,6 @@ mod emit_impl;
 mod features;
 mod flags;
 mod fp;
-mod insns;
 mod int;
 pub mod ir;
 mod live;
