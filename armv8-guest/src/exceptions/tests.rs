@@ -1,3 +1,5 @@
+//! Exception entry and return: vectors, saved state, syndromes.
+
 use super::*;
 use crate::helpers;
 use crate::testing::{Machine, PAGE_RW};
