@@ -36,6 +36,7 @@ impl Guest for Armv8 {
     const INSN_BYTES: u32 = 4;
     const HELPERS: &'static [HelperDecl] = isa::HELPERS;
     const PC_OFFSET: u32 = isa::PC_OFFSET;
+    const LAYOUT: &'static [x86_backend::guest::Elements] = isa::LAYOUT;
 
     fn reset_state() -> State {
         let mut state = State::reset();

@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
 use hashbrown::HashMap;
+use x86_backend::jit::Head;
 
 /// What identifies a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,14 +42,35 @@ type Words = BuildHasherDefault<WordHasher>;
 #[derive(Default)]
 struct Page {
     keys: Vec<Key>,
+    /// Blocks elsewhere whose regions include code of this page, some of them perhaps no longer.
+    regions: Vec<Key>,
     /// One bit per 64 bytes: translated code came from there.
     coverage: u64,
+}
+
+/// Several blocks translated as one piece, in the place of the first.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Host address of its code.
+    pub entry: u64,
+    /// The beginning of the first block's own code, which leads to the region now.
+    pub head: Head,
+    /// The pages besides the first block's: virtual and physical address.
+    pub pages: Vec<(u64, u64)>,
+    /// Index into `Runtime::region_keys`, if it has such pages.
+    pub key: Option<u32>,
+}
+
+struct Block {
+    entry: u64,
+    insns: u32,
+    region: Option<Region>,
 }
 
 /// The blocks of one machine.
 #[derive(Default)]
 pub struct CodeCache {
-    blocks: HashMap<Key, u64, Words>,
+    blocks: HashMap<Key, Block, Words>,
     pages: HashMap<u64, Page, Words>,
     generation: u64,
 }
@@ -62,19 +84,54 @@ fn coverage(phys: u64, len: u64) -> u64 {
 }
 
 impl CodeCache {
+    /// Host address to go on at: the region's, if the block begins one.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<u64> {
-        self.blocks.get(key).copied()
+        self.blocks.get(key).map(|block| block.region.as_ref().map_or(block.entry, |region| region.entry))
     }
 
-    /// Adds a block of `len` guest bytes whose code is at host address `entry`. Gives whether its page held none before.
-    pub fn insert(&mut self, key: Key, len: u64, entry: u64) -> bool {
-        self.blocks.insert(key, entry);
+    /// Host address of the block alone.
+    #[must_use]
+    pub fn block(&self, key: &Key) -> Option<u64> {
+        self.blocks.get(key).map(|block| block.entry)
+    }
+
+    /// Guest instructions of a block.
+    #[must_use]
+    pub fn insns(&self, key: &Key) -> usize {
+        self.blocks.get(key).map_or(0, |block| block.insns as usize)
+    }
+
+    #[must_use]
+    pub fn region(&self, key: &Key) -> Option<&Region> {
+        self.blocks.get(key)?.region.as_ref()
+    }
+
+    /// Adds a block of `insns` instructions in `len` guest bytes whose code is at host address `entry`. Gives whether its
+    /// page held none before.
+    pub fn insert(&mut self, key: Key, insns: u32, len: u64, entry: u64) -> bool {
+        self.blocks.insert(key, Block { entry, insns, region: None });
         let page = self.pages.entry(key.phys & !PAGE_MASK).or_default();
         let first = page.keys.is_empty();
         page.keys.push(key);
         page.coverage |= coverage(key.phys, len);
         first
+    }
+
+    /// Adds the region that begins with the block `key`.
+    pub fn insert_region(&mut self, key: Key, region: Region) {
+        for (_, phys) in &region.pages {
+            self.pages.entry(phys & !PAGE_MASK).or_default().regions.push(key);
+        }
+        if let Some(block) = self.blocks.get_mut(&key) {
+            block.region = Some(region);
+        }
+    }
+
+    /// Forgets the region that begins with the block `key`; gives the block's entry and the region.
+    pub fn remove_region(&mut self, key: &Key) -> Option<(u64, Region)> {
+        let block = self.blocks.get_mut(key)?;
+        Some((block.entry, block.region.take()?))
     }
 
     /// Whether translated code came from the bytes `phys..phys+len` (within one page).
@@ -83,15 +140,19 @@ impl CodeCache {
         self.pages.get(&(phys & !PAGE_MASK)).is_some_and(|page| page.coverage & coverage(phys, len) != 0)
     }
 
-    /// Forgets all blocks of the page with `phys`, calling `gone` with each; gives whether there were any.
-    pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key, u64)) -> bool {
-        let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return false };
+    /// Forgets all blocks of the page with `phys`, calling `gone` with each entry. Gives the regions of other blocks that
+    /// died with it, and those blocks' entries.
+    pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key, u64)) -> Vec<(u64, Region)> {
+        let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return Vec::new() };
         for key in &page.keys {
-            if let Some(entry) = self.blocks.remove(key) {
-                gone(key, entry);
+            if let Some(block) = self.blocks.remove(key) {
+                gone(key, block.entry);
+                if let Some(region) = block.region {
+                    gone(key, region.entry);
+                }
             }
         }
-        true
+        page.regions.iter().filter_map(|key| self.remove_region(key)).collect()
     }
 
     /// Forgets everything; the caller resets the code buffer.
@@ -129,13 +190,13 @@ mod tests {
     #[test]
     fn a_page_dies_as_a_whole_and_alone() {
         let mut cache = CodeCache::default();
-        assert!(cache.insert(key(0x1000), 16, 1));
-        assert!(!cache.insert(key(0x1ffc), 4, 2));
-        assert!(cache.insert(key(0x2000), 4, 3));
+        assert!(cache.insert(key(0x1000), 4, 16, 1));
+        assert!(!cache.insert(key(0x1ffc), 1, 4, 2));
+        assert!(cache.insert(key(0x2000), 1, 4, 3));
         let mut gone = Vec::new();
-        assert!(cache.invalidate_page(0x1abc, |_, entry| gone.push(entry)));
+        assert!(cache.invalidate_page(0x1abc, |_, entry| gone.push(entry)).is_empty());
         assert_eq!(gone, [1, 2]);
-        assert!(!cache.invalidate_page(0x1abc, |_, _| unreachable!()));
+        assert!(cache.invalidate_page(0x1abc, |_, _| unreachable!()).is_empty());
         assert_eq!(cache.find(&key(0x1000)), None);
         assert_eq!(cache.find(&key(0x1ffc)), None);
         assert_eq!(cache.find(&key(0x2000)), Some(3));
@@ -144,11 +205,11 @@ mod tests {
     #[test]
     fn coverage_is_per_64_bytes() {
         let mut cache = CodeCache::default();
-        cache.insert(key(0x1040), 8, 1);
+        cache.insert(key(0x1040), 2, 8, 1);
         assert!(cache.covers(0x1078, 1));
         assert!(!cache.covers(0x1080, 8) && !cache.covers(0x1038, 8));
         assert!(cache.covers(0x1038, 9));
-        cache.insert(key(0x1fc0), 64, 2);
+        cache.insert(key(0x1fc0), 16, 64, 2);
         assert!(cache.covers(0x1fff, 1));
     }
 }

@@ -40,29 +40,33 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let shared = self.shared();
         shared.control.stats.dispatches.fetch_add(1, Ordering::Relaxed);
         shared.jit.enter(self.vcpu.cast(), entry);
-        // SAFETY: the block lives as long as `self`.
-        let (reason, pc, site) = unsafe {
-            let rt = &(*self.vcpu).rt;
-            (rt.exit_reason, rt.exit_pc, rt.exit_site)
-        };
-        match reason {
+        match self.note_exit() {
             exit::CHAIN => {
-                self.set_pc(pc);
-                self.chain(site, pc);
+                // SAFETY: the block lives as long as `self`.
+                let site = unsafe { (*self.vcpu).rt.exit_site };
+                self.chain(site, self.pc());
             }
-            exit::LOOKUP => {
-                shared.control.stats.lookup_exits.fetch_add(1, Ordering::Relaxed);
-                self.set_pc(pc);
-            }
-            exit::EVENTS => {
-                shared.control.stats.event_exits.fetch_add(1, Ordering::Relaxed);
-                self.set_pc(pc);
-            }
-            _ => {
-                shared.control.stats.state_exits.fetch_add(1, Ordering::Relaxed);
-                self.refresh_jump_key();
-            }
+            exit::HOT => self.hot(),
+            exit::RECHECK => self.recheck_region(),
+            _ => {}
         }
+    }
+
+    /// After translated code returned: counts the exit and gives its reason. The guest's PC is where it goes on.
+    pub(crate) fn note_exit(&mut self) -> u32 {
+        // SAFETY: the block lives as long as `self`.
+        let reason = unsafe { (*self.vcpu).rt.exit_reason };
+        let stats = &self.shared().control.stats;
+        match reason {
+            exit::LOOKUP => stats.lookup_exits.fetch_add(1, Ordering::Relaxed),
+            exit::EVENTS => stats.event_exits.fetch_add(1, Ordering::Relaxed),
+            exit::STATE => stats.state_exits.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        if reason == exit::STATE {
+            self.refresh_jump_key();
+        }
+        reason
     }
 
     /// Makes the direct jump at `site` go to the block at `pc`, which is in the same guest page.

@@ -15,6 +15,7 @@ pub mod jump_keys;
 pub mod machine;
 pub mod platform;
 pub mod ram;
+pub mod regions;
 pub mod services;
 pub mod shared;
 pub mod softmmu;

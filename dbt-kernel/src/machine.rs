@@ -52,6 +52,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) data_mappings: Mappings,
     /// TLB entries that may be in use, per mode.
     pub(crate) filled: [Vec<u16>; MMU_MODES],
+    /// How many of `Runtime::region_keys` belong to a region.
+    pub(crate) region_keys_used: u32,
     /// `Some` once the guest or the launcher ended the run: a [`crate::shared::stopped`] code.
     pub(crate) stop: Option<u32>,
 }
@@ -108,6 +110,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             features: HostFeatures::from_bits_truncate(control.host_features),
             count: control.options & option::COUNT != 0,
             helpers: G::HELPERS,
+            layout: G::LAYOUT,
         };
         // SAFETY: the caller vouches for the code cache's memory.
         let jit = unsafe { Jit::new(config, control.code_base as *mut u8, control.code_size as usize) };
@@ -153,6 +156,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             private_fetches: Mappings::default(),
             data_mappings: Mappings::default(),
             filled: [const { Vec::new() }; MMU_MODES],
+            region_keys_used: 0,
             stop: None,
         });
         let engine: *mut Self = &raw mut *cpu;
@@ -180,6 +184,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
                 (*rt).tlb[mode].fill(TlbEntry::EMPTY);
             }
         }
+        cpu.reset_heat();
         control.events_word[index as usize].store(cpu.events() as *const AtomicU32 as u64, Ordering::Release);
         cpu
     }

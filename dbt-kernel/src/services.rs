@@ -170,13 +170,16 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             // SAFETY: the block lives as long as `self`; helpers that call into the engine hold no reference to the jump cache.
             let jump = unsafe { &mut (*self.vcpu).rt.jump };
             let shared = self.shared();
-            shared.cache.invalidate_page(phys, |key, entry| {
+            let dropped = shared.cache.invalidate_page(phys, |key, entry| {
                 let slot = &mut jump[jump_index(key.virt)];
                 if slot.code == entry {
                     // An entry for another address: not hit by jumps to this one.
                     slot.tag = !slot.tag;
                 }
             });
+            for (block, region) in dropped {
+                self.drop_region(block, &region);
+            }
         }
     }
 
@@ -232,10 +235,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
     }
 
     fn invalidate_all_code(&mut self) {
-        self.shared().cache.clear();
-        self.shared().jit.reset();
-        self.shared().ram.clear_code();
-        self.retire_jumps();
+        self.flush_code();
     }
 
     fn fetch_mapping_changed(&mut self, va: Option<u64>) {

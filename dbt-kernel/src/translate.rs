@@ -3,11 +3,12 @@
 use crate::code_cache::Key;
 use crate::machine::Cpu;
 use crate::platform::Platform;
-use crate::ram::PAGE;
+use crate::ram::{PAGE, Ram};
+use crate::regions::heat_index;
 use core::sync::atomic::Ordering;
 use x86_backend::emit::Access;
 use x86_backend::guest::{AccessKind, Guest};
-use x86_backend::jit::{BlockContext, CompiledBlock};
+use x86_backend::jit::{BlockContext, Builder, CompiledBlock};
 
 /// Entries of the fetch translation cache.
 pub(crate) const FETCHES: usize = 256;
@@ -21,14 +22,22 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         unsafe { self.vcpu.cast::<u8>().add(G::PC_OFFSET as usize).cast::<u64>().read() }
     }
 
-    pub(crate) fn set_pc(&mut self, pc: u64) {
-        // SAFETY: as in `pc`.
-        unsafe { self.vcpu.cast::<u8>().add(G::PC_OFFSET as usize).cast::<u64>().write(pc) }
-    }
-
     fn jump_key(&self) -> u64 {
         // SAFETY: the block lives as long as `self`.
         unsafe { (*self.vcpu).rt.jump_key }
+    }
+
+    /// Guest-physical address of what is mapped for fetches at `pc`; takes no exception if nothing is.
+    pub(crate) fn fetch_lookup(&mut self, pc: u64, context: u64) -> Option<u64> {
+        // SAFETY: as in `fetch_address`.
+        let cpu = unsafe { &mut *self.vcpu };
+        let mapping = G::walk(cpu, pc, AccessKind::Fetch, G::mmu_mode(context, false)).ok()?;
+        if !mapping.global && self.keys.make_private(context) {
+            self.refresh_jump_key();
+        }
+        let noted = if mapping.global { &mut self.global_fetches } else { &mut self.private_fetches };
+        noted.note(pc, mapping.size_bits);
+        Some(mapping.phys)
     }
 
     /// Guest-physical address of the instruction at `pc`. `None`: the guest's exception for a failed fetch was taken.
@@ -66,13 +75,27 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         None
     }
 
-    /// Host address of the code for the guest's current PC and state. `None`: an exception was taken instead.
-    pub(crate) fn find_block(&mut self) -> Option<u64> {
+    /// The block at the guest's current PC and state. `None`: an exception was taken instead.
+    pub(crate) fn current_key(&mut self) -> Option<Key> {
         let pc = self.pc();
         // SAFETY: the block lives as long as `self`.
         let context = unsafe { G::context(&(*self.vcpu).state) };
         let phys = self.fetch_address(pc, context)?;
-        let key = Key { phys, virt: pc, context };
+        Some(Key { phys, virt: pc, context })
+    }
+
+    /// The code of a block, never of a region, and how many instructions it has.
+    pub(crate) fn plain_block(&mut self, key: Key) -> (u64, usize) {
+        let entry = match self.shared().cache.block(&key) {
+            Some(entry) => entry,
+            None => self.translate_block(key),
+        };
+        (entry, self.shared().cache.insns(&key))
+    }
+
+    /// Host address of the code for the guest's current PC and state. `None`: an exception was taken instead.
+    pub(crate) fn find_block(&mut self) -> Option<u64> {
+        let key = self.current_key()?;
         let shared = self.shared();
         shared.control.stats.lookups.fetch_add(1, Ordering::Relaxed);
         if let Some(entry) = shared.cache.find(&key) {
@@ -84,6 +107,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Translates the block at `key`.
     fn translate_block(&mut self, key: Key) -> u64 {
         let start = self.shared().platform.tsc();
+        self.set_heat(key.virt, self.fresh_heat());
         let block = match self.compile(&key) {
             Some(block) => block,
             None => {
@@ -93,7 +117,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
         };
         let len = u64::from(block.insns * G::INSN_BYTES);
-        if self.shared().cache.insert(key, len, block.entry) {
+        if self.shared().cache.insert(key, block.insns, len, block.entry) {
             self.shared().ram.set_code(key.phys, true);
             self.protect_page(key.phys);
         }
@@ -108,29 +132,43 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// `None`: the code cache is full.
     fn compile(&mut self, key: &Key) -> Option<CompiledBlock> {
+        let heat = Some(heat_index(key.virt) as u32);
         let shared = self.shared();
-        let room = (PAGE - (key.phys & (PAGE - 1))) as u32 / G::INSN_BYTES;
-        let host = shared.ram.pointer(key.phys, u64::from(room * G::INSN_BYTES).min(PAGE))?;
-        let mut builder = shared.jit.begin(BlockContext {
+        let mut builder = shared.jit.begin(BlockContext { heat, ..Self::block_context(key) });
+        let fallthrough = Self::record_block(&shared.ram, &mut builder, key)?;
+        builder.finish(fallthrough).ok()
+    }
+
+    pub(crate) fn block_context(key: &Key) -> BlockContext {
+        BlockContext {
             pc: key.virt,
             mmu_mode: G::mmu_mode(key.context, false) as u32,
             unpriv_mode: G::mmu_mode(key.context, true) as u32,
             fp_inline: G::fp_inline(key.context),
             strict_align: G::strict_alignment(key.context),
-        });
+            heat: None,
+            region: None,
+        }
+    }
+
+    /// Records the instructions of one block; gives the address behind it. `None`: there is no RAM at its address.
+    pub(crate) fn record_block(ram: &Ram, builder: &mut Builder<'_>, key: &Key) -> Option<u64> {
+        let room = (PAGE - (key.phys & (PAGE - 1))) as u32 / G::INSN_BYTES;
+        let host = ram.pointer(key.phys, u64::from(room * G::INSN_BYTES).min(PAGE))?;
+        builder.begin_block();
         let mut pc = key.virt;
         for i in 0..room.min(MAX_INSNS) {
             let at = host.wrapping_add((i * G::INSN_BYTES) as usize);
             // SAFETY: within the page of guest RAM that `pointer` gave.
             let word = unsafe { crate::softmmu::read_host(at, G::INSN_BYTES) } as u32;
             builder.begin_insn(pc);
-            let left = G::translate(&mut builder, word, pc, key.context).is_err();
+            let left = G::translate(builder, word, pc, key.context).is_err();
             pc = pc.wrapping_add(G::INSN_BYTES.into());
             if left || builder.ended() || builder.has_branch() {
                 break;
             }
         }
-        builder.finish(pc).ok()
+        Some(pc)
     }
 
     /// Reclaims all code memory.
@@ -141,5 +179,6 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         shared.jit.reset();
         shared.ram.clear_code();
         self.retire_jumps();
+        self.reset_heat();
     }
 }

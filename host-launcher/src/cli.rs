@@ -45,6 +45,9 @@ pub struct Cli {
     /// Exit when the guest resets instead of rebooting it.
     #[arg(long)]
     pub no_reboot: bool,
+    /// Translate code again, as regions, after a block was entered that many times; 0: never.
+    #[arg(long, value_name = "ENTRIES", default_value_t = dbt_kernel::regions::HOT)]
+    pub hot_after: u32,
     /// Exit with code 1 when the guest's kernel panics.
     #[arg(long)]
     pub exit_on_panic: bool,

@@ -13,6 +13,7 @@ pub const CODE_BYTES: usize = 64 << 20;
 pub struct Options {
     pub count: bool,
     pub no_reboot: bool,
+    pub hot_after: u32,
 }
 
 /// A running engine: something to serve, and to get out of translated code by force.
@@ -29,6 +30,7 @@ pub fn control(images: &Images, ram: &Ram, start: &Start, options: Options) -> C
     control.vcpus = images.cpus();
     control.options =
         if options.count { option::COUNT } else { 0 } | if options.no_reboot { option::NO_REBOOT } else { 0 };
+    control.hot_after = options.hot_after;
     control.host_features = host_cpu::features();
     control.ram[0] = RamRegion { guest_phys: RAM_BASE, size: ram.size, engine_addr: 0 };
     // Their number was checked when the device tree was.

@@ -450,6 +450,7 @@ fn compiler(features: HostFeatures) -> Jit {
         features,
         count: false,
         helpers: isa::HELPERS,
+        layout: isa::LAYOUT,
     };
     // SAFETY: the mapping is used by nothing else.
     unsafe { Jit::new(config, code.cast(), SIZE) }

@@ -82,6 +82,14 @@ pub trait Services {
     fn log(&mut self, message: core::fmt::Arguments<'_>);
 }
 
+/// Part of a guest's state: `count` elements of `size` bytes each, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elements {
+    pub offset: u32,
+    pub size: u32,
+    pub count: u32,
+}
+
 /// A guest architecture.
 pub trait Guest: Sized + 'static {
     /// Architectural state, `repr(C)`; slots are offsets into it.
@@ -95,6 +103,8 @@ pub trait Guest: Sized + 'static {
     const HELPERS: &'static [HelperDecl];
     /// Byte offset of the program counter (64 bits) in the state.
     const PC_OFFSET: u32;
+    /// The elements of the state.
+    const LAYOUT: &'static [Elements];
 
     /// The state at power-on.
     fn reset_state() -> Self::State;

@@ -11,12 +11,16 @@ use core::sync::atomic::AtomicU32;
 /// The pinned register points this many bytes into the vCPU block.
 pub const STATE_BIAS: i32 = 128;
 
-/// Software TLB entries per MMU mode. A power of two.
-pub const TLB_ENTRIES: usize = 1024;
+/// Software TLB entries per MMU mode. A power of two; they reach 32 MiB, what a program with large tables works on.
+pub const TLB_ENTRIES: usize = 8192;
 /// MMU modes: translation regimes times rights that a guest can be in ([`crate::guest::Guest::mmu_mode`]).
 pub const MMU_MODES: usize = 4;
 /// Entries of the jump cache. A power of two; a kernel and its programs have tens of thousands of jump targets in use.
 pub const JUMP_ENTRIES: usize = 32768;
+/// Counters of block entries. A power of two; blocks whose addresses collide share one, which does no harm.
+pub const HEAT_ENTRIES: usize = 16384;
+/// Regions that span pages have a key each, see [`Runtime::region_keys`].
+pub const REGION_KEYS: usize = 8192;
 /// Guest pages are looked up in the TLB in units of 4 KiB whatever the guest's granule is.
 pub const PAGE_BITS: u32 = 12;
 
@@ -96,6 +100,10 @@ pub mod exit {
     pub const EVENTS: u32 = 2;
     /// The guest state says where to continue: an exception was taken or the block ended on a context change.
     pub const STATE: u32 = 3;
+    /// The block at `exit_pc` has been entered often: its counter ran out.
+    pub const HOT: u32 = 4;
+    /// The region at `exit_pc` was made under another jump key: whether it still holds must be found out.
+    pub const RECHECK: u32 = 5;
 }
 
 /// Bits of `Runtime::events`.
@@ -188,6 +196,10 @@ pub struct Runtime {
     /// The engine's own object for this vCPU, for its slow paths.
     pub engine: *mut (),
     pub jump: [JumpEntry; JUMP_ENTRIES],
+    /// How many more entries a block (by its address) has before it counts as hot.
+    pub heat: [i32; HEAT_ENTRIES],
+    /// The jump key under which each region that spans pages is known to be valid.
+    pub region_keys: [u64; REGION_KEYS],
     pub tlb: [[TlbEntry; TLB_ENTRIES]; MMU_MODES],
 }
 

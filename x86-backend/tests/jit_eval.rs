@@ -47,6 +47,8 @@ fn jit(features: HostFeatures) -> Jit {
         features,
         count: false,
         helpers: &[],
+
+        layout: &[],
     };
     // SAFETY: a fresh private mapping, never unmapped, given to one compiler.
     unsafe {

@@ -84,7 +84,23 @@ pub fn emit(model: &Model, t: &mut Text) {
         t.line(format!("pub const PC_OFFSET: u32 = core::mem::offset_of!(State, {}) as u32;", snake(&pc.name)));
         t.line("");
     }
+    layout(model, t);
     slots(model, t);
+}
+
+fn layout(model: &Model, t: &mut Text) {
+    t.line("/// The elements of [`State`], in order.");
+    t.open("pub const LAYOUT: &[x86_backend::guest::Elements] = &[");
+    for e in &model.state {
+        t.line(format!(
+            "x86_backend::guest::Elements {{ offset: core::mem::offset_of!(State, {}) as u32, size: {}, count: {} }},",
+            snake(&e.name),
+            storage(e) / 8,
+            e.count.unwrap_or(1)
+        ));
+    }
+    t.close("];");
+    t.line("");
 }
 
 fn slots(model: &Model, t: &mut Text) {

@@ -752,8 +752,15 @@ impl Asm {
     pub fn data(&mut self, v: u128) {
         self.raw(&v.to_le_bytes());
     }
+    /// Replaces bytes of finished code.
+    pub fn rewrite(&mut self, at: usize, bytes: &[u8]) {
+        if at + bytes.len() <= self.cap {
+            // SAFETY: inside the buffer, which is this value's alone.
+            unsafe { self.base.add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        }
+    }
     /// Replaces the instruction at `at` by a jump.
-    pub fn retire_head(&mut self, at: usize, target: usize) {
+    pub fn redirect_head(&mut self, at: usize, target: usize) {
         let rel = (target as i64 - (at as i64 + 5)) as u32;
         let word = u64::from(rel) << 8 | 0xe9;
         self.patch32(at, word as u32);

@@ -31,6 +31,18 @@ pub(super) struct Build {
     pub has_branch: bool,
     pub insns: u32,
     pub pc: u64,
+    /// A region is recorded: uses of state are noted, and state is read as a whole.
+    pub region: bool,
+    /// A helper that may change state was called in it.
+    pub clobbered: bool,
+    pub touched: Vec<super::regions::Touched>,
+    pub carried: Vec<super::regions::Carried>,
+    pub loop_first: usize,
+    pub loop_head: usize,
+    /// How the state divides into elements.
+    pub layout: &'static [crate::guest::Elements],
+    /// The operation that counts the current block's instructions, and how many there were before it.
+    pub counting: Option<(usize, u32)>,
 }
 
 /// Bytes that a slot of this width occupies.
@@ -60,7 +72,7 @@ pub(super) const fn mask64(n: Width) -> u64 {
 }
 
 impl Build {
-    pub fn new() -> Self {
+    pub fn new(layout: &'static [crate::guest::Elements]) -> Self {
         Self {
             ir: Ir::default(),
             known: Vec::new(),
@@ -73,6 +85,14 @@ impl Build {
             has_branch: false,
             insns: 0,
             pc: 0,
+            region: false,
+            clobbered: false,
+            touched: Vec::new(),
+            carried: Vec::new(),
+            loop_first: 0,
+            loop_head: 0,
+            layout,
+            counting: None,
         }
     }
 
@@ -86,6 +106,10 @@ impl Build {
         self.ended = false;
         self.has_branch = false;
         self.insns = 0;
+        self.clobbered = false;
+        self.touched.clear();
+        self.carried.clear();
+        self.counting = None;
     }
 
     /// Significant bits of a result.
@@ -125,6 +149,13 @@ impl Build {
                 128 => 255,
                 w => w,
             },
+        }
+    }
+
+    /// Enters how many instructions the block had that is being counted.
+    pub fn end_counting(&mut self) {
+        if let Some((at, before)) = self.counting.take() {
+            self.ir.ops[at].imm = u64::from(self.insns - before);
         }
     }
 
@@ -205,9 +236,24 @@ impl Build {
 
     // Guest state.
 
+    /// The element that holds the slot as a part.
+    fn whole(&self, slot: Slot, size: u32) -> Option<Slot> {
+        let e = self.layout.iter().find(|e| (e.offset..e.offset + e.size * e.count).contains(&slot.offset))?;
+        let offset = slot.offset - (slot.offset - e.offset) % e.size;
+        let part = size < e.size && slot.offset + size <= offset + e.size && !slot.is_flags;
+        if part { Some(Slot { offset, width: e.size * 8, is_flags: false }) } else { None }
+    }
+
     pub fn get(&mut self, slot: Slot) -> Val {
         let size = storage(slot.width);
         let (lo, hi) = (slot.offset, slot.offset + size);
+        if self.region {
+            if let Some(whole) = self.whole(slot, size) {
+                let v = self.get(whole);
+                return self.extract(whole.width, v, (lo - whole.offset) * 8, size * 8);
+            }
+            self.touch(lo, size, false);
+        }
         let mut inside = None;
         for k in self.known.iter().rev() {
             if k.offset == lo && k.size == size && self.op(k.val).is_flags() == slot.is_flags {
@@ -234,6 +280,9 @@ impl Build {
     pub fn put(&mut self, slot: Slot, v: Val) {
         let size = storage(slot.width);
         let (lo, hi) = (slot.offset, slot.offset + size);
+        if self.region {
+            self.touch(lo, size, true);
+        }
         if self.known.iter().any(|k| k.offset == lo && k.size == size && k.val == v) {
             return;
         }
@@ -248,6 +297,7 @@ impl Build {
     /// Guest state may have changed in any way.
     pub fn forget_state(&mut self) {
         self.known.clear();
+        self.clobbered = true;
     }
 
     /// Drops what operations from index `from` on may have changed.

@@ -30,8 +30,10 @@ pub(super) struct Join {
 }
 
 impl Gen {
+    /// Whether a jump to `pc` may be patched: the block's page, or another page of the region, holds it.
     fn same_page(&self, pc: u64) -> bool {
-        (pc ^ self.shared.block_pc) >> PAGE_BITS == 0
+        let page = |of: u64| (pc ^ of) >> PAGE_BITS == 0;
+        page(self.shared.block_pc) || self.shared.region.is_some_and(|r| r.pages().iter().any(|p| page(*p)))
     }
 
     /// Everything is flushed; goes to a constant address.
@@ -66,15 +68,11 @@ impl Gen {
         self.asm.jmp_rm(Mem::indexed(RBP, RCX, 0, at + 8));
     }
 
-    pub fn lower_goto(&mut self, at: usize, op: Op) {
+    pub fn lower_goto(&mut self, op: Op) {
         match op.code {
             Code::Goto => {
                 self.flush_all();
-                if self.is_back_edge(at) {
-                    self.branch_back();
-                } else {
-                    self.exit_to(op.imm);
-                }
+                self.exit_to(op.imm);
             }
             Code::GotoInd => {
                 self.flush_all();
@@ -93,7 +91,7 @@ impl Gen {
     pub fn lower_cond_exit(&mut self, v: Val, op: Op) {
         let c = op.va();
         // If the block goes on, stores are made where the exit is taken; at its end they have to be made anyway.
-        let goes_on = self.ir.ops[v.index() + 1..].iter().any(|op| op.code == Code::Insn);
+        let goes_on = self.ir.ops[v.index() + 1..].iter().any(|op| matches!(op.code, Code::Insn | Code::LoopBack));
         let stored = if goes_on { None } else { self.flush_all() };
         let cond = self.op(c);
         let cc = match stored {
@@ -103,14 +101,6 @@ impl Gen {
             _ => self.condition(c),
         };
         let cc = if op.aux == 1 { cc.not() } else { cc };
-        if self.is_back_edge(v.index()) {
-            let past = self.asm.jcc(cc.not());
-            self.branch_back();
-            self.asm.bind(past);
-            self.release_carried();
-            self.end_op(v);
-            return;
-        }
         let site = self.asm.jcc(cc);
         if goes_on {
             self.add_cold_exit(site, op.imm);
@@ -206,7 +196,7 @@ impl Gen {
     }
 
     /// A copy of the allocation state.
-    fn snapshot(&mut self) -> Place {
+    pub fn snapshot(&mut self) -> Place {
         let mut place = self.spare.pop().unwrap_or_else(Place::new);
         place.copy_from(&self.place);
         place

@@ -115,6 +115,14 @@ pub enum Code {
     EndIf,
     /// `a` from the first arm, `b` from the second.
     Phi,
+    /// What changes around a loop: `a` before it, `b` at the end of each turn.
+    LoopPhi,
+    /// The loop begins, right behind its phis; [`Ir::carried`] lists the state that is not in memory here.
+    LoopHead,
+    /// Back to the loop's head, unless events are pending.
+    LoopBack,
+    /// The guest instructions of the block that begins, for counting: `imm`.
+    Count,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +203,10 @@ impl Op {
             | Code::Goto
             | Code::Else
             | Code::EndIf
-            | Code::Phi => 0,
+            | Code::Phi
+            | Code::LoopHead
+            | Code::LoopBack
+            | Code::Count => 0,
             Code::Put
             | Code::Not
             | Code::Neg
@@ -217,6 +228,7 @@ impl Op {
             | Code::GotoInd
             | Code::Leave
             | Code::CondExit
+            | Code::LoopPhi
             | Code::If => 1,
             Code::Add
             | Code::Sub
@@ -270,6 +282,9 @@ impl Op {
                 | Code::If
                 | Code::Else
                 | Code::EndIf
+                | Code::LoopHead
+                | Code::LoopBack
+                | Code::Count
         )
     }
     /// The value is condition flags (the width of the flag-setting operations is that of their operands).
@@ -285,7 +300,7 @@ impl Op {
     /// Control never continues after it.
     #[must_use]
     pub const fn leaves(&self) -> bool {
-        matches!(self.code, Code::Goto | Code::GotoInd | Code::Leave)
+        matches!(self.code, Code::Goto | Code::GotoInd | Code::Leave | Code::LoopBack)
     }
 }
 
@@ -299,6 +314,8 @@ pub struct Ir {
     pub pool: Vec<u128>,
     /// Arguments of calls.
     pub args: Vec<u32>,
+    /// State by (offset, size) that a loop changes, and whether it is in phis at the loop's head instead of in memory.
+    pub carried: Vec<(u32, u32, bool)>,
 }
 
 impl Ir {
@@ -307,6 +324,7 @@ impl Ir {
         self.sig.clear();
         self.pool.clear();
         self.args.clear();
+        self.carried.clear();
     }
     #[must_use]
     pub fn op(&self, v: Val) -> Op {

@@ -50,6 +50,7 @@ impl Gen {
                 | Code::GotoInd
                 | Code::Leave
                 | Code::CondExit
+                | Code::LoopBack
                 | Code::If
                 | Code::Else
                 | Code::EndIf => covered.clear(),
@@ -69,6 +70,17 @@ impl Gen {
                 if vector {
                     self.wants_xmm[v as usize] = true;
                 }
+            }
+            if op.code == Code::LoopBack {
+                for k in op.a as usize..op.b as usize {
+                    let next = self.ir.ops[k].b;
+                    self.count_use(Val(next), i);
+                    self.wants_xmm[next as usize] |= self.ir.ops[k].is_vector();
+                }
+            }
+            if op.code == Code::LoopPhi && self.wants_xmm[i] && op.b != u32::MAX {
+                // Both in one kind of register, where the end of a turn can still choose.
+                self.wants_xmm[op.a as usize] = true;
             }
             if op.code == Code::Call {
                 for k in op.a..op.a + op.b {

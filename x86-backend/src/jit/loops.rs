@@ -1,28 +1,32 @@
-//! Loops of one block: a block that branches to its own beginning keeps guest registers in host registers around.
+//! Loops in registers: what a region that ends where it began carries from one turn to the next.
 //!
-//! The state that the block reads first is loaded once, before the loop; the branch back stores what is pending as every
-//! exit does, moves each slot's value into the register it is expected in, and goes on behind the loads. So values carried
-//! around the loop do not pass through memory, and what does not change is not loaded again. Pending events are looked at
-//! each time around, as at the head of a block.
+//! The builder records such a region twice. The first copy is the first turn: it loads what it needs and leaves
+//! constants, addresses and unchanging state known. Between the copies stand [`Code::LoopPhi`]s for the state that changes,
+//! and [`Code::LoopHead`]. The second copy is the loop. At its head the *carried* state is in the phis' registers and its
+//! memory is stale: the second copy begins with `Put`s of the phis, so that every way out stores it like any other pending
+//! state. At its end [`Code::LoopBack`] looks at pending events, brings every value to where the head expects it, and jumps.
+//!
+//! What was computed before the head and is used behind it is used in every turn: the head counts one use more of it, so
+//! that it never dies, and the branch back reloads what lost its register meanwhile.
 
-use super::asm::{Alu, Cc, Fixup, Gpr, R12, R13, R14, R15, RBX, RDI, RSI, Xmm};
+use super::asm::{Alu, Cc, Gpr, Xmm};
 use super::ir::{Code, Op, Val};
-use super::regs::{Gen, Pending};
+use super::regs::{Gen, NONE, Place};
 use crate::runtime::Runtime;
+use alloc::vec::Vec;
 use core::mem::offset_of;
 
-const GPRS: [Gpr; 7] = [RBX, R12, R13, R14, R15, RSI, RDI];
-const XMMS: u8 = 8;
+/// Registers that may be occupied at a loop's head, so that its operations have some to work with.
+const GPRS_AT_HEAD: usize = 10;
+const XMMS_AT_HEAD: usize = 12;
 
-/// A slot that is in a register at the head of the loop.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Carried {
-    offset: u32,
-    size: u32,
-    /// What reads it first, and its value at the end.
-    first: Val,
-    end: Val,
-    register: Register,
+/// The allocation state at the head of a loop.
+pub(super) struct Head {
+    place: Place,
+    /// Its code, and its phis: those from `first` to the head itself.
+    code: usize,
+    first: usize,
+    head: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,170 +35,197 @@ enum Register {
     Xmm(Xmm),
 }
 
-fn overlap(op: &Op, lo: u32, size: u32) -> bool {
-    let (at, len) = (op.imm as u32, u32::from(op.aux));
-    at < lo + size && lo < at + len
-}
-
 impl Gen {
-    /// The operation that branches back to the block's beginning, if nothing is in the way of keeping registers.
-    fn back_edge(&self) -> Option<usize> {
-        let mut depth = 0;
-        let mut found = None;
-        for (i, op) in self.ir.ops.iter().enumerate() {
-            match op.code {
-                // Arms that join, and calls that may change state, end the knowledge of what is where.
-                Code::If if op.aux == 0 => return None,
-                Code::Call if !self.shared.helpers[op.aux as usize].pure_ && depth == 0 => return None,
-                Code::If => depth += 1,
-                Code::EndIf => depth -= 1,
-                Code::CondExit | Code::Goto if depth == 0 && op.imm == self.shared.block_pc => found = Some(i),
-                _ => {}
-            }
-        }
-        let at = found?;
-        // The block must end there: otherwise it is an exit like others.
-        let last = self.ir.ops[at + 1..].iter().all(|op| op.code != Code::Insn);
-        if last { Some(at) } else { None }
+    /// Whether a phi's register is a vector register.
+    fn phi_in_xmm(&self, v: Val, op: Op) -> bool {
+        let narrow = |x: u32| x != u32::MAX && self.ir.ops[x as usize].w < op.w;
+        op.is_vector() || (self.wants_xmm[v.index()] && op.w >= 32 && !narrow(op.a) && !narrow(op.b))
     }
 
-    /// Finds the loop and its carried slots, and loads them. Code for the head is emitted before, the loop's after.
-    pub fn begin_loop(&mut self) {
-        self.carried.clear();
-        self.loop_edge = None;
-        let Some(edge) = self.back_edge() else { return };
-        self.loop_edge = Some(edge);
-        let mut gprs = GPRS.into_iter();
-        let mut xmms = (0..XMMS).map(Xmm);
-        // Slots that change first: only they save more than a load.
-        for changing in [true, false] {
-            for i in 0..edge {
-                let op = self.ir.ops[i];
-                if op.code != Code::Get || op.is_flags() || self.uses[i] == 0 {
-                    continue;
+    pub fn lower_loop_phi(&mut self, v: Val, op: Op) {
+        if self.ir.ops[v.index() - 1].code != Code::LoopPhi {
+            // The first: carried state need not be stored on the way into the loop.
+            self.discard_carried();
+            self.make_room_for_phis(v.index());
+        }
+        if self.uses[v.index()] > 0 {
+            if self.phi_in_xmm(v, op) {
+                self.def_xmm_from(v, op.va());
+            } else {
+                self.def_from(v, op.va());
+            }
+        }
+        self.end_op(v);
+    }
+
+    fn is_carried(&self, offset: u32, size: u32) -> bool {
+        self.ir.carried.contains(&(offset, size, true))
+    }
+
+    /// Drops pending stores of carried state.
+    fn discard_carried(&mut self) {
+        let mut i = 0;
+        while i < self.place.pending.len() {
+            let p = self.place.pending[i];
+            if self.is_carried(p.offset, p.size) {
+                self.place.pending.swap_remove(i);
+                self.release(Val(p.val));
+            } else {
+                i += 1;
+            }
+        }
+    }
+
+    /// Calls `f` for every value that is anywhere.
+    fn each_placed(&mut self, mut f: impl FnMut(&mut Self, Val)) {
+        let mut seen = Vec::new();
+        let p = &self.place;
+        seen.extend(p.gprs.iter().chain(&p.xmms).chain(&p.frame).chain(&p.lazies).copied().filter(|v| *v != NONE));
+        seen.extend(p.homes.iter().map(|h| h.val));
+        seen.sort_unstable();
+        seen.dedup();
+        for v in seen {
+            f(self, Val(v));
+        }
+    }
+
+    pub fn lower_loop_head(&mut self, at: usize, op: Op) {
+        self.discard_carried();
+        self.flush_all();
+        // State that the loop writes is not where it was read from for long.
+        for i in 0..self.ir.carried.len() {
+            let (offset, size, _) = self.ir.carried[i];
+            self.drop_homes(offset, size);
+            self.unpin();
+        }
+        let first = op.imm as usize;
+        self.each_placed(|g, v| {
+            if g.uses[v.index()] == 0 {
+                if !g.loc(v).lazy {
+                    g.drop_value(v);
                 }
-                let (offset, size) = (op.imm as u32, u32::from(op.aux));
-                let Some(end) = self.value_at_end(i, edge, offset, size) else { continue };
-                if (end.index() != i) != changing {
-                    continue;
-                }
-                let vector = op.is_vector() || (self.wants_xmm[i] && size >= 4);
-                let register = if vector { xmms.next().map(Register::Xmm) } else { gprs.next().map(Register::Gpr) };
-                let Some(register) = register else { continue };
-                self.carried.push(Carried { offset, size, first: Val(i as u32), end, register });
+            } else if !(first..at).contains(&v.index()) {
+                g.uses[v.index()] += 1;
             }
+        });
+        let in_registers = (first..at).all(|i| {
+            let loc = self.place.locs[i];
+            self.ir.ops[i].code != Code::LoopPhi || self.uses[i] == 0 || loc.gpr().is_some() || loc.xmm().is_some()
+        });
+        // Otherwise what seems to be the loop is left at its end like any region.
+        self.loop_head = in_registers.then(|| {
+            let place = self.snapshot();
+            Head { place, code: self.asm.pos(), first, head: at }
+        });
+    }
+
+    /// Moves what is least used, and no phi begins with, out of the registers, so that the phis find some.
+    fn make_room_for_phis(&mut self, first: usize) {
+        let phis = self.ir.ops[first..].iter().take_while(|op| op.code != Code::LoopHead);
+        let phis: Vec<(u32, bool)> = (first as u32..)
+            .zip(phis)
+            .filter(|(v, op)| op.code == Code::LoopPhi && self.uses[*v as usize] > 0)
+            .map(|(v, op)| (op.a, self.phi_in_xmm(Val(v), *op)))
+            .collect();
+        let xmms = phis.iter().filter(|(_, xmm)| *xmm).count();
+        let gprs = phis.len() - xmms;
+        let others =
+            |table: &[u32; 16]| table.iter().filter(|v| **v != NONE && !phis.iter().any(|(a, _)| a == *v)).count();
+        let least = |g: &Self, table: &[u32; 16]| {
+            let it = table.iter().copied().enumerate();
+            let it = it.filter(|(_, v)| *v != NONE && !phis.iter().any(|(a, _)| a == v));
+            it.min_by_key(|(_, v)| g.uses[*v as usize]).map(|(r, _)| r as u8)
+        };
+        while others(&self.place.gprs) + gprs > GPRS_AT_HEAD {
+            let Some(r) = least(self, &self.place.gprs) else { break };
+            self.evict_gpr(Gpr(r));
         }
-        for i in 0..self.carried.len() {
-            let c = self.carried[i];
-            self.uses[c.end.index()] += 1;
-            self.load_slot(c.register, c.offset, c.size);
-            match c.register {
-                Register::Gpr(r) => self.assign(c.first, r),
-                Register::Xmm(x) => self.assign_xmm(c.first, x),
-            }
-            self.loc_mut(c.first).home = true;
-            self.place.homes.push(Pending { offset: c.offset, size: c.size, val: c.first.0 });
+        while others(&self.place.xmms) + xmms > XMMS_AT_HEAD {
+            let Some(x) = least(self, &self.place.xmms) else { break };
+            self.evict_xmm(Xmm(x));
         }
     }
 
-    /// What a slot that operation `first` reads holds at the end of the block, if it is read before it is written and
-    /// always accessed as a whole.
-    fn value_at_end(&self, first: usize, edge: usize, offset: u32, size: u32) -> Option<Val> {
-        let mut depth = 0;
-        let mut end = Val(first as u32);
-        for (i, op) in self.ir.ops[..edge].iter().enumerate() {
-            match op.code {
-                Code::If => depth += 1,
-                Code::EndIf => depth -= 1,
-                // A slot that is read in an arm only may not be read at all.
-                Code::Get if i == first && depth > 0 => return None,
-                Code::Get if i != first && overlap(op, offset, size) => return None,
-                Code::Put if depth == 0 && overlap(op, offset, size) => {
-                    if i < first || op.imm as u32 != offset || u32::from(op.aux) != size {
-                        return None;
-                    }
-                    end = op.va();
-                }
-                _ => {}
-            }
-        }
-        Some(end)
-    }
-
-    fn load_slot(&mut self, register: Register, offset: u32, size: u32) {
-        let m = Self::state(offset);
-        match register {
-            Register::Gpr(r) => self.asm.load(size, r, m),
-            Register::Xmm(x) if size == 16 => self.asm.movups_load(x, m),
-            Register::Xmm(x) => self.asm.load_x(size, x, m),
-        }
-    }
-
-    /// Goes back to the loop's head. Everything is flushed; registers' contents are given up on this path only.
-    pub fn branch_back(&mut self) {
-        self.move_carried();
+    pub fn lower_loop_back(&mut self) {
+        let Some(head) = self.loop_head.take() else {
+            self.flush_all();
+            self.exit_to(self.shared.block_pc);
+            return;
+        };
         let events = self.rt(offset_of!(Runtime, events));
         self.asm.alu_i_mem32(Alu::Cmp, events, 0);
-        self.asm.jcc_to(Cc::E, self.loop_head);
-        let away = self.asm.jmp();
-        self.loop_events = Some(away);
+        let away = self.asm.jcc(Cc::NE);
+        self.add_event_exit(away, self.shared.block_pc);
+        self.discard_carried();
+        self.flush_all();
+        // What is nowhere yet, or in a register of the wrong kind.
+        for i in head.first..head.head {
+            let (to, next) = (head.place.locs[i], Val(self.ir.ops[i].b));
+            let loc = self.loc_if(next);
+            let waits = to.gpr().is_some() && loc.gpr().is_none() && (loc.lazy || loc.xmm().is_some());
+            if waits && !self.is_const(next) {
+                self.use_gpr(next);
+            } else if to.xmm().is_some() && loc.xmm().is_none() && loc.gpr().is_some() {
+                self.use_xmm(next);
+            }
+            self.unpin();
+        }
+        let mut moves = Vec::new();
+        let mut loads = Vec::new();
+        let mut bring = |g: &Self, v: Val, to: Register| {
+            let from = match to {
+                Register::Gpr(_) => g.loc(v).gpr().map(Register::Gpr),
+                Register::Xmm(_) => g.loc(v).xmm().map(Register::Xmm),
+            };
+            match from {
+                Some(from) if from == to => {}
+                Some(from) => moves.push((to, from)),
+                None => loads.push((to, v)),
+            }
+        };
+        for r in 0..16 {
+            let of = |v: u32| {
+                let phi = (head.first..head.head).contains(&(v as usize));
+                Val(if phi { self.ir.ops[v as usize].b } else { v })
+            };
+            let (g, x) = (head.place.gprs[r], head.place.xmms[r]);
+            if g != NONE {
+                bring(self, of(g), Register::Gpr(Gpr(r as u8)));
+            }
+            if x != NONE {
+                bring(self, of(x), Register::Xmm(Xmm(r as u8)));
+            }
+        }
+        self.move_all(&mut moves);
+        for (to, v) in loads {
+            match to {
+                Register::Gpr(r) => self.copy_to(r, v),
+                Register::Xmm(x) => self.copy_to_xmm(x, v),
+            }
+        }
+        self.asm.jmp_to(head.code);
+        self.spare.push(head.place);
     }
 
-    /// After the conditional branch back: the values are not needed for it any more.
-    pub fn release_carried(&mut self) {
-        for i in 0..self.carried.len() {
-            self.release(self.carried[i].end);
-        }
-    }
-
-    fn source(&self, c: &Carried) -> Option<Register> {
-        let loc = self.loc(c.end);
-        match c.register {
-            Register::Gpr(_) => loc.gpr().map(Register::Gpr),
-            Register::Xmm(_) => loc.xmm().map(Register::Xmm),
-        }
-    }
-
-    /// A parallel move of the values at the end into the registers of the beginning.
-    fn move_carried(&mut self) {
-        let mut moves: [Option<(Register, Register)>; GPRS.len() + XMMS as usize] = [None; _];
-        for (slot, c) in moves.iter_mut().zip(&self.carried) {
-            *slot = self.source(c).filter(|from| *from != c.register).map(|from| (c.register, from));
-        }
-        loop {
-            let blocked = |to: Register| moves.iter().flatten().any(|(_, from)| *from == to);
-            if let Some(i) = moves.iter().position(|m| m.is_some_and(|(to, _)| !blocked(to))) {
-                if let Some((to, from)) = moves[i].take() {
-                    self.move_register(to, from);
-                }
+    /// A parallel move.
+    fn move_all(&mut self, moves: &mut Vec<(Register, Register)>) {
+        while !moves.is_empty() {
+            if let Some(i) = moves.iter().position(|(to, _)| moves.iter().all(|(_, from)| from != to)) {
+                let (to, from) = moves.swap_remove(i);
+                self.move_register(to, from);
                 continue;
             }
             // Only cycles are left: after an exchange one register is right.
-            let Some((to, from)) = moves.iter().flatten().next().copied() else { break };
+            let (to, from) = moves.swap_remove(0);
             self.exchange(to, from);
-            for m in moves.iter_mut() {
-                if let Some((t, f)) = m {
-                    *f = match *f {
-                        f if f == to => from,
-                        f if f == from => to,
-                        f => f,
-                    };
-                    if t == f {
-                        *m = None;
-                    }
-                }
+            for (_, f) in moves.iter_mut() {
+                *f = match *f {
+                    f if f == to => from,
+                    f if f == from => to,
+                    f => f,
+                };
             }
-        }
-        // The rest comes from elsewhere.
-        for i in 0..self.carried.len() {
-            let c = self.carried[i];
-            if self.source(&c).is_some() {
-                continue;
-            }
-            match (c.register, self.konst(c.end)) {
-                (Register::Gpr(r), Some(k)) => self.asm.mov_ri(r, k),
-                _ => self.load_slot(c.register, c.offset, c.size),
-            }
+            moves.retain(|(t, f)| t != f);
         }
     }
 
@@ -217,12 +248,4 @@ impl Gen {
             _ => self.failed = true,
         }
     }
-
-    /// Whether operation `i` is the branch back.
-    pub fn is_back_edge(&self, i: usize) -> bool {
-        self.loop_edge == Some(i)
-    }
 }
-
-/// Where the branch back goes when events are pending.
-pub(super) type LoopEvents = Option<Fixup>;

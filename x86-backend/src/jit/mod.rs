@@ -30,6 +30,7 @@ mod loops;
 mod mem;
 mod pairs;
 mod places;
+mod regions;
 mod regs;
 mod simd;
 mod simplify;
@@ -40,6 +41,7 @@ mod thunks;
 mod vector;
 
 pub use features::HostFeatures;
+pub use regions::{MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
 use crate::runtime::Runtime;
@@ -64,6 +66,8 @@ pub struct JitConfig {
     /// Blocks count themselves and their instructions.
     pub count: bool,
     pub helpers: &'static [HelperDecl],
+    /// How the guest's state divides into elements.
+    pub layout: &'static [crate::guest::Elements],
 }
 
 /// What one block is specialised on, as far as code generation is concerned.
@@ -74,6 +78,10 @@ pub struct BlockContext {
     pub unpriv_mode: u32,
     pub fp_inline: bool,
     pub strict_align: bool,
+    /// Index into `Runtime::heat` of the block's counter, if its entries are counted.
+    pub heat: Option<u32>,
+    /// It is a region: several blocks.
+    pub region: Option<RegionContext>,
 }
 
 /// A translated block.
@@ -104,6 +112,8 @@ pub(crate) struct Shared {
     strict_align: bool,
     /// Floating point may use the host's unit.
     fp_inline: bool,
+    heat: Option<u32>,
+    region: Option<RegionContext>,
 }
 
 /// The compiler and its code buffer.
@@ -140,11 +150,13 @@ impl Jit {
             unpriv_mode: 0,
             strict_align: false,
             fp_inline: false,
+            heat: None,
+            region: None,
         };
         let mut generator = Gen::new(asm, shared);
         generator.shared.thunks = generator.emit_thunks();
         let first = generator.asm.pos();
-        Jit { cfg, build: Build::new(), generator, first }
+        Jit { cfg, build: Build::new(cfg.layout), generator, first }
     }
 
     /// Runs translated code at host address `code` until it leaves; `Runtime::exit_*` then say why.
@@ -161,12 +173,15 @@ impl Jit {
     /// Begins a block.
     pub fn begin(&mut self, ctx: BlockContext) -> Builder<'_> {
         self.build.start();
+        self.build.region = ctx.region.is_some();
         let s = &mut self.generator.shared;
         s.block_pc = ctx.pc;
         s.mmu_mode = ctx.mmu_mode;
         s.unpriv_mode = ctx.unpriv_mode;
         s.strict_align = ctx.strict_align;
         s.fp_inline = ctx.fp_inline;
+        s.heat = ctx.heat;
+        s.region = ctx.region;
         Builder { jit: self }
     }
 
@@ -181,18 +196,26 @@ impl Jit {
         }
     }
 
-    /// Makes the block at `entry` leave at once whenever it is entered (with reason LOOKUP and its own address), whoever
-    /// jumps to it.
-    pub fn retire(&mut self, entry: u64) {
+    /// Where the block at `entry` begins behind the look at pending events.
+    #[must_use]
+    pub fn body(&self, entry: u64) -> u64 {
+        entry + self.generator.head_field() as u64 + 4
+    }
+
+    /// Makes the block at `entry` go to `target`, another entry, whenever it is entered; gives what to restore it with.
+    pub fn redirect(&mut self, entry: u64, target: u64) -> Head {
         let base = self.generator.asm.addr(0);
-        let Some(at) = entry.checked_sub(base) else { return };
-        let at = at as usize;
-        let field = at + self.generator.head_field();
-        let stub = i64::from(self.generator.asm.read32(field) as i32) + field as i64 + 4;
-        let end = self.generator.asm.pos();
-        if (0..end as i64).contains(&stub) {
-            self.generator.asm.retire_head(at, stub as usize + RETIRE_OFFSET);
-        }
+        let (at, to) = ((entry - base) as usize, (target - base) as usize);
+        let mut head = Head([0; 5]);
+        head.0.copy_from_slice(self.generator.asm.bytes(at, at + 5));
+        self.generator.asm.redirect_head(at, to);
+        head
+    }
+
+    /// Undoes [`Jit::redirect`].
+    pub fn restore(&mut self, entry: u64, head: Head) {
+        let at = (entry - self.generator.asm.addr(0)) as usize;
+        self.generator.asm.rewrite(at, &head.0);
     }
 
     /// Forgets all code but the thunks.
@@ -219,8 +242,9 @@ impl Jit {
     }
 }
 
-/// Size of the jump in front of the code that a retired block's head leads to.
-const RETIRE_OFFSET: usize = 5;
+/// The beginning of a block that was redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head([u8; 5]);
 
 impl Builder<'_> {
     fn b(&self) -> &Build {
@@ -245,6 +269,16 @@ impl Builder<'_> {
     #[must_use]
     pub fn ended(&self) -> bool {
         self.jit.build.ended || self.jit.build.end_block
+    }
+
+    /// A block begins, or a region's next.
+    pub fn begin_block(&mut self) {
+        if self.jit.cfg.count {
+            let b = &mut self.jit.build;
+            b.end_counting();
+            let at = b.push(Op::new(Code::Count, u32::from(NO_RESULT))).index();
+            b.counting = Some((at, b.insns));
+        }
     }
 
     /// A conditional exit was recorded.
@@ -275,7 +309,8 @@ impl Builder<'_> {
     /// # Errors
     /// There is no room; the buffer is as it was.
     pub fn finish(self, fallthrough_pc: u64) -> Result<CompiledBlock, CodeFull> {
-        let Jit { build, generator, cfg, .. } = self.jit;
+        let Jit { build, generator, .. } = self.jit;
+        build.end_counting();
         if !build.ended {
             if build.end_block {
                 let pc = build.int(64, fallthrough_pc);
@@ -286,14 +321,14 @@ impl Builder<'_> {
         }
         debug_assert_eq!(build.ir.verify(), Ok(()), "\n{}", build.ir);
         core::mem::swap(&mut build.ir, &mut generator.ir);
-        let result = generator.compile(build.insns, cfg.count);
+        let result = generator.compile(build.insns);
         core::mem::swap(&mut build.ir, &mut generator.ir);
         result
     }
 }
 
 impl Gen {
-    fn compile(&mut self, insns: u32, count: bool) -> Result<CompiledBlock, CodeFull> {
+    fn compile(&mut self, insns: u32) -> Result<CompiledBlock, CodeFull> {
         pairs::join_pairs(&mut self.ir);
         debug_assert_eq!(self.ir.verify(), Ok(()), "\n{}", self.ir);
         self.live_pass();
@@ -305,14 +340,18 @@ impl Gen {
         self.asm.alu_i_mem32(Alu::Cmp, events, 0);
         let head = self.asm.jcc(Cc::NE);
         debug_assert!(self.asm.full() || head.0 as usize == start + self.head_field());
-        self.begin_loop();
-        self.loop_head = self.asm.pos();
-        if count {
-            let (blocks, retired) = (offset_of!(Runtime, blocks_run), offset_of!(Runtime, insns_run));
-            let (blocks, retired) = (self.rt(blocks), self.rt(retired));
-            self.asm.alu_i(Alu::Add, true, blocks, 1);
-            self.asm.alu_i(Alu::Add, true, retired, insns as i32);
-        }
+        let hot = self.shared.heat.map(|i| {
+            let counter = self.rt(offset_of!(Runtime, heat) + 4 * i as usize);
+            self.asm.alu_i_mem32(Alu::Sub, counter, 1);
+            self.asm.jcc(Cc::S)
+        });
+        let stale = self.shared.region.and_then(|r| r.key).map(|i| {
+            let (now, made) = (offset_of!(Runtime, jump_key), offset_of!(Runtime, region_keys) + 8 * i as usize);
+            let (now, made) = (self.rt(now), self.rt(made));
+            self.asm.load(8, RAX, now);
+            self.asm.alu(Alu::Cmp, true, RAX, made);
+            self.asm.jcc(Cc::NE)
+        });
         self.pc = self.shared.block_pc;
         self.emit_range(0, self.ir.len());
         self.emit_deferred();
@@ -325,18 +364,14 @@ impl Gen {
         self.emit_mem_stubs();
         self.emit_slow_evals();
         self.emit_chain_stubs();
-        // The events stub, and what takes the head's place when the block is retired.
-        self.asm.bind(head);
-        if let Some(f) = self.loop_events.take() {
-            self.asm.bind(f);
-        }
         let thunks = self.shared.thunks;
-        let to_events = self.asm.jmp();
-        self.asm.mov_ri(RAX, self.shared.block_pc);
-        self.asm.jmp_to(thunks.lookup);
-        self.asm.bind(to_events);
-        self.asm.mov_ri(RAX, self.shared.block_pc);
-        self.asm.jmp_to(thunks.events);
+        for (site, thunk) in [(Some(head), thunks.events), (hot, thunks.hot), (stale, thunks.recheck)] {
+            if let Some(site) = site {
+                self.asm.bind(site);
+                self.asm.mov_ri(RAX, self.shared.block_pc);
+                self.asm.jmp_to(thunk);
+            }
+        }
         self.emit_constants();
         if self.asm.full() || self.failed {
             debug_assert!(!self.failed, "register allocation failed\n{}", self.ir);
@@ -401,6 +436,15 @@ impl Gen {
         match op.code {
             Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf => {}
             Code::Insn => self.pc = op.imm,
+            Code::LoopPhi => self.lower_loop_phi(v, op),
+            Code::LoopHead => self.lower_loop_head(i, op),
+            Code::LoopBack => self.lower_loop_back(),
+            Code::Count => {
+                let (blocks, retired) = (offset_of!(Runtime, blocks_run), offset_of!(Runtime, insns_run));
+                let (blocks, retired) = (self.rt(blocks), self.rt(retired));
+                self.asm.alu_i(Alu::Add, true, blocks, 1);
+                self.asm.alu_i(Alu::Add, true, retired, op.imm as i32);
+            }
             Code::Get => self.lower_get(v, op),
             Code::Put => self.lower_put(op),
             Code::Cmp | Code::Test | Code::Cond => self.make_lazy(v),
@@ -421,7 +465,7 @@ impl Gen {
             Code::Cas => self.lower_cas(v, op),
             Code::Fence => self.lower_fence(),
             Code::Call => self.lower_call(v, op),
-            Code::Goto | Code::GotoInd | Code::Leave => self.lower_goto(i, op),
+            Code::Goto | Code::GotoInd | Code::Leave => self.lower_goto(op),
             Code::CondExit => self.lower_cond_exit(v, op),
             Code::If => return self.lower_if(i, op),
             Code::Else | Code::EndIf => {

@@ -48,11 +48,7 @@ pub(super) struct Gen {
     pub far_exits: Vec<super::control::ChainStub>,
     pub deferred: Vec<super::control::Deferred>,
     pub joins: Vec<super::control::Join>,
-    pub carried: Vec<super::loops::Carried>,
-    /// The branch back of a loop, where it goes, and its way out for events.
-    pub loop_edge: Option<usize>,
-    pub loop_head: usize,
-    pub loop_events: super::loops::LoopEvents,
+    pub loop_head: Option<super::loops::Head>,
     pub mem_stubs: Vec<super::stubs::MemStub>,
     pub cold_exits: Vec<super::stubs::ColdExit>,
     pub stub_stores: Vec<super::stubs::ColdStore>,
@@ -82,10 +78,7 @@ impl Gen {
             far_exits: Vec::new(),
             deferred: Vec::new(),
             joins: Vec::new(),
-            carried: Vec::new(),
-            loop_edge: None,
-            loop_head: 0,
-            loop_events: None,
+            loop_head: None,
             mem_stubs: Vec::new(),
             cold_exits: Vec::new(),
             stub_stores: Vec::new(),
@@ -118,6 +111,7 @@ impl Gen {
         self.stub_stores.clear();
         self.gpr_pins = 0;
         self.xmm_pins = 0;
+        self.loop_head = None;
         self.failed = false;
     }
 
@@ -142,6 +136,10 @@ impl Gen {
     }
     pub fn loc(&self, v: Val) -> Loc {
         self.place.locs[v.index()]
+    }
+    /// Where a value is that may be none.
+    pub fn loc_if(&self, v: Val) -> Loc {
+        self.place.locs.get(v.index()).copied().unwrap_or(Loc::NOWHERE)
     }
     pub fn loc_mut(&mut self, v: Val) -> &mut Loc {
         &mut self.place.locs[v.index()]
@@ -294,7 +292,7 @@ impl Gen {
         self.loc_mut(v).gpr = r.0;
     }
     /// Takes a register away from the value in it, which lives on elsewhere.
-    fn evict_gpr(&mut self, r: Gpr) {
+    pub fn evict_gpr(&mut self, r: Gpr) {
         let v = self.place.gprs[usize::from(r.0)];
         if v == NONE {
             return;
@@ -449,7 +447,7 @@ impl Gen {
         self.place.xmms[usize::from(x.0)] = v.0;
         self.loc_mut(v).xmm = x.0;
     }
-    fn evict_xmm(&mut self, x: Xmm) {
+    pub fn evict_xmm(&mut self, x: Xmm) {
         let v = self.place.xmms[usize::from(x.0)];
         if v == NONE {
             return;

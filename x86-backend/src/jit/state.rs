@@ -6,10 +6,6 @@ use super::regs::{Gen, Loc, NONE, Pending};
 
 impl Gen {
     pub fn lower_get(&mut self, v: Val, op: Op) {
-        if self.loc(v).home {
-            // Loaded before the loop.
-            return;
-        }
         let (lo, size) = (op.imm as u32, u32::from(op.aux));
         self.flush_overlap(lo, size);
         self.loc_mut(v).home = true;
@@ -78,7 +74,7 @@ impl Gen {
     }
 
     /// Homes in a range become invalid; their values have another place (or get one).
-    fn drop_homes(&mut self, lo: u32, size: u32) {
+    pub fn drop_homes(&mut self, lo: u32, size: u32) {
         while let Some(i) = self.place.homes.iter().position(|h| h.offset < lo + size && lo < h.offset + h.size) {
             let h = self.place.homes.swap_remove(i);
             let v = Val(h.val);

@@ -81,6 +81,8 @@ pub(super) struct ColdExit {
     site: Fixup,
     stores: (usize, usize),
     pc: u64,
+    /// For pending events, not by the guest's branch.
+    events: bool,
 }
 
 impl Gen {
@@ -151,7 +153,13 @@ impl Gen {
 
     pub fn add_cold_exit(&mut self, site: Fixup, pc: u64) {
         let stores = self.note_stores();
-        self.cold_exits.push(ColdExit { site, stores, pc });
+        self.cold_exits.push(ColdExit { site, stores, pc, events: false });
+    }
+
+    /// A way out at a loop's end for pending events: the guest goes on at `pc`.
+    pub fn add_event_exit(&mut self, site: Fixup, pc: u64) {
+        let stores = self.note_stores();
+        self.cold_exits.push(ColdExit { site, stores, pc, events: true });
     }
 
     pub fn end_access(&mut self) {
@@ -208,10 +216,15 @@ impl Gen {
 
     pub fn emit_cold_exits(&mut self) {
         for i in 0..self.cold_exits.len() {
-            let ColdExit { site, stores, pc } = self.cold_exits[i];
+            let ColdExit { site, stores, pc, events } = self.cold_exits[i];
             self.asm.bind(site);
             self.cold_stores(stores);
-            self.exit_to(pc);
+            if events {
+                self.asm.mov_ri(RAX, pc);
+                self.asm.jmp_to(self.shared.thunks.events);
+            } else {
+                self.exit_to(pc);
+            }
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Thunks {
     pub chain: usize,
     pub lookup: usize,
     pub events: usize,
+    pub hot: usize,
+    pub recheck: usize,
     /// The state already says where to go on.
     pub state: usize,
     /// By slow path; the second of each keeps the vector registers too.
@@ -54,10 +56,17 @@ impl Gen {
         t.events = self.asm.pos();
         self.asm.store_imm(4, exit_reason, exit::EVENTS as i32);
         let events = self.asm.jmp();
+        t.hot = self.asm.pos();
+        self.asm.store_imm(4, exit_reason, exit::HOT as i32);
+        let hot = self.asm.jmp();
+        t.recheck = self.asm.pos();
+        self.asm.store_imm(4, exit_reason, exit::RECHECK as i32);
+        let recheck = self.asm.jmp();
         t.lookup = self.asm.pos();
         self.asm.store_imm(4, exit_reason, exit::LOOKUP as i32);
-        self.asm.bind(chain);
-        self.asm.bind(events);
+        for other in [chain, events, hot, recheck] {
+            self.asm.bind(other);
+        }
         self.asm.store(8, exit_pc, RAX);
         self.asm.store(8, Self::state(self.shared.pc_offset), RAX);
         let leave = self.asm.jmp();

@@ -26,13 +26,14 @@ pub enum StopRequest {
 pub struct Setup {
     pub features: u64,
     pub options: u64,
+    pub hot_after: u32,
     pub code_bytes: usize,
     pub stop: StopRequest,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { features: 0, options: 0, code_bytes: 4 << 20, stop: StopRequest::Never }
+        Self { features: 0, options: 0, hot_after: 2, code_bytes: 4 << 20, stop: StopRequest::Never }
     }
 }
 
@@ -115,6 +116,7 @@ pub fn run(image: &[u8], setup: &Setup) -> Outcome {
     unsafe { std::ptr::copy_nonoverlapping(image.as_ptr(), ram.addr, image.len().min(RAM_BYTES)) };
     let mut control = Box::new(Control::new());
     control.options = setup.options;
+    control.hot_after = setup.hot_after;
     control.host_features = setup.features;
     control.ram[0] = RamRegion { guest_phys: 0, size: RAM_BYTES as u64, engine_addr: ram.addr as u64 };
     control.devices[0] =

@@ -34,6 +34,11 @@ fn chaining_and_retiring() {
         add_one(b, 1);
         Ok(())
     });
+    let third = c.compile_at(block_at(START + 4), START + 0x3000, |b| {
+        b.begin_insn(START + 4);
+        add_one(b, 2);
+        Ok(())
+    });
     let vcpu = m.ptr();
     c.jit.enter(vcpu, first.entry);
     assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::CHAIN, START + 4));
@@ -46,12 +51,16 @@ fn chaining_and_retiring() {
     let key = m.cpu.rt.jump_key;
     m.cpu.rt.jump[(pc >> 2) as usize & (JUMP_ENTRIES - 1)] = JumpEntry { tag: pc ^ key, code: second.entry };
     m.cpu.rt.jump[(pc >> 2) as usize & (JUMP_ENTRIES - 1)].code = first.entry;
-    c.jit.retire(second.entry);
+    let head = c.jit.redirect(second.entry, third.entry);
     c.jit.enter(vcpu, first.entry);
-    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::LOOKUP, START + 4));
-    assert_eq!(m.cpu.state.pc, START + 4);
-    assert_eq!(m.cpu.state.x[..2], [3, 1]);
-    assert_eq!((m.cpu.rt.blocks_run, m.cpu.rt.insns_run), (4, 4));
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::LOOKUP, START + 0x3000));
+    assert_eq!(m.cpu.state.x[..3], [3, 1, 1]);
+    c.jit.restore(second.entry, head);
+    m.cpu.rt.jump[(pc >> 2) as usize & (JUMP_ENTRIES - 1)].tag = 0;
+    c.jit.enter(vcpu, first.entry);
+    assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::LOOKUP, START + 0x2000));
+    assert_eq!(m.cpu.state.x[..3], [4, 2, 1]);
+    assert_eq!((m.cpu.rt.blocks_run, m.cpu.rt.insns_run), (7, 7));
     m.cpu.rt.events.store(1, std::sync::atomic::Ordering::Relaxed);
     c.jit.enter(vcpu, first.entry);
     assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::EVENTS, START));

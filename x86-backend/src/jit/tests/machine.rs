@@ -2,6 +2,7 @@
 
 use crate::emit::{Access, FLAGS, HelperDecl, HelperRet, Slot, Stop, Width};
 use crate::eval;
+use crate::guest::Elements;
 use crate::interp::{EngineMemory, Interp};
 use crate::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig};
 use crate::runtime::{MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, Vcpu};
@@ -210,6 +211,20 @@ pub static HELPERS: &[HelperDecl] = &[
     HelperDecl { raises: true, never: true, ..helper("never", &[], None, help_never as *const ()) },
 ];
 
+const fn elements(offset: usize, size: u32, count: u32) -> Elements {
+    Elements { offset: offset as u32, size, count }
+}
+
+pub static LAYOUT: &[Elements] = &[
+    elements(offset_of!(State, x), 8, 8),
+    elements(offset_of!(State, v), 16, 4),
+    elements(offset_of!(State, w), 4, 4),
+    elements(offset_of!(State, h), 2, 4),
+    elements(offset_of!(State, b), 1, 8),
+    elements(offset_of!(State, nzcv), 2, 1),
+    elements(offset_of!(State, pc), 8, 1),
+];
+
 pub fn slot(kind: u32, i: usize) -> Slot {
     let (offset, width) = match kind {
         0 => (offset_of!(State, x) + 8 * (i % 8), 64),
@@ -350,6 +365,7 @@ impl Compiler {
             features,
             count,
             helpers: HELPERS,
+            layout: LAYOUT,
         };
         // SAFETY: the mapping is used by nothing else.
         let jit = unsafe { Jit::new(cfg, code.cast(), CODE) };
@@ -357,7 +373,7 @@ impl Compiler {
     }
 
     pub fn context() -> BlockContext {
-        BlockContext { pc: START, mmu_mode: 0, unpriv_mode: 1, fp_inline: false, strict_align: false }
+        BlockContext { pc: START, unpriv_mode: 1, ..BlockContext::default() }
     }
 
     /// Compiles semantics into a block; its entry.
@@ -376,6 +392,7 @@ impl Compiler {
         f: impl FnOnce(&mut Builder<'_>) -> Result<(), Stop>,
     ) -> crate::jit::CompiledBlock {
         let mut b = self.jit.begin(ctx);
+        b.begin_block();
         let r = f(&mut b);
         assert!(r.is_ok() || b.ended());
         b.finish(fallthrough).expect("the buffer is large enough")

@@ -1,0 +1,223 @@
+//! Hot code: the path that the guest takes from a block entered often becomes a region, translated as one piece.
+//!
+//! Every block counts its entries down. When a counter runs out the dispatcher *records*: it runs the guest block by
+//! block, which a pending event makes every block's entry do, until control is back where it began, at another region, or
+//! the path is long enough. What the guest did then is what it most likely does often (the next-executing-tail idea of
+//! Duesterwald and Bala, 2000). The path is translated into a region with one entry; where the guest leaves the path it
+//! leaves the region, and what is hot there becomes a region in its turn.
+//!
+//! A region may span pages. It dies when any of them is written to. Whether they are still mapped as they were is looked at
+//! whenever the jump key is another than at the last look, by the region's own first instructions.
+
+use crate::code_cache::{Key, Region};
+use crate::machine::Cpu;
+use crate::platform::Platform;
+use crate::ram::{PAGE, Ram};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use x86_backend::guest::Guest;
+use x86_backend::jit::{Builder, CompiledBlock, MAX_PAGES, RegionContext};
+use x86_backend::runtime::{HEAT_ENTRIES, REGION_KEYS, event, exit};
+
+/// Entries after which a block is hot, unless the launcher says otherwise.
+pub const HOT: u32 = 1000;
+/// Entries until the next attempt after one that an event cut short.
+const AGAIN: i32 = 100;
+/// No further attempt.
+const NEVER: i32 = i32::MAX;
+
+/// Limits of a path.
+const MAX_BLOCKS: usize = 48;
+const MAX_INSNS: usize = 256;
+
+/// The counter of the block at `pc`.
+pub(crate) fn heat_index(pc: u64) -> usize {
+    (pc >> 2) as usize & (HEAT_ENTRIES - 1)
+}
+
+/// Where the guest went.
+struct Path {
+    blocks: Vec<Key>,
+    /// Back to the first block.
+    closed: bool,
+}
+
+impl<G: Guest, P: Platform> Cpu<'_, G, P> {
+    /// Entries that a new block has before it is hot.
+    pub(crate) fn fresh_heat(&self) -> i32 {
+        match self.shared().control.hot_after {
+            0 => NEVER,
+            n => i32::try_from(n).unwrap_or(NEVER),
+        }
+    }
+
+    pub(crate) fn reset_heat(&mut self) {
+        let heat = self.fresh_heat();
+        // SAFETY: the block lives as long as `self`, and nothing else refers to the counters now.
+        unsafe { (*self.vcpu).rt.heat.fill(heat) };
+        self.region_keys_used = 0;
+    }
+
+    pub(crate) fn set_heat(&mut self, pc: u64, heat: i32) {
+        // SAFETY: as in `reset_heat`.
+        unsafe { (*self.vcpu).rt.heat[heat_index(pc)] = heat };
+    }
+
+    /// The block at the guest's PC has been entered often.
+    pub(crate) fn hot(&mut self) {
+        let pc = self.pc();
+        self.set_heat(pc, NEVER);
+        match self.record() {
+            None => self.set_heat(pc, AGAIN),
+            Some(path) if path.blocks.len() > 1 || path.closed => {
+                let start = self.shared().platform.tsc();
+                self.make_region(&path);
+                let cycles = self.shared().platform.tsc().saturating_sub(start);
+                self.shared().control.stats.region_cycles.fetch_add(cycles, Ordering::Relaxed);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Runs the guest block by block and notes where it goes. `None`: something else came first.
+    fn record(&mut self) -> Option<Path> {
+        let mut blocks: Vec<Key> = Vec::new();
+        let mut insns = 0;
+        loop {
+            let key = self.current_key()?;
+            if let Some(first) = blocks.first() {
+                if key == *first {
+                    return Some(Path { blocks, closed: true });
+                }
+                let stop = key.context != first.context
+                    || blocks.len() == MAX_BLOCKS
+                    || insns >= MAX_INSNS
+                    || blocks.contains(&key)
+                    || self.shared().cache.region(&key).is_some()
+                    || pages(blocks.iter().chain([&key])).len() > MAX_PAGES + 1;
+                if stop {
+                    return Some(Path { blocks, closed: false });
+                }
+            }
+            let (entry, len) = self.plain_block(key);
+            blocks.push(key);
+            insns += len;
+            self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+            let shared = self.shared();
+            shared.jit.enter(self.vcpu.cast(), shared.jit.body(entry));
+            if self.stop.is_some() || self.events().fetch_and(!event::LEAVE, Ordering::Relaxed) & !event::LEAVE != 0 {
+                self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+                self.note_exit();
+                return None;
+            }
+            if self.note_exit() == exit::STATE {
+                return Some(Path { blocks, closed: false });
+            }
+        }
+    }
+
+    fn make_region(&mut self, path: &Path) {
+        let first = path.blocks[0];
+        let others: Vec<(u64, u64)> = pages(&path.blocks).split_off(1);
+        // A page may have been written to meanwhile, and is not watched any more.
+        if !path.blocks.iter().all(|key| self.shared().cache.block(key).is_some()) {
+            return;
+        }
+        let mut context = RegionContext { page_count: others.len() as u8, ..RegionContext::default() };
+        for (page, (virt, _)) in context.pages.iter_mut().zip(&others) {
+            *page = *virt;
+        }
+        if !others.is_empty() {
+            if self.region_keys_used as usize == REGION_KEYS {
+                return;
+            }
+            context.key = Some(self.region_keys_used);
+            // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.
+            unsafe { (*self.vcpu).rt.region_keys[self.region_keys_used as usize] = (*self.vcpu).rt.jump_key };
+            self.region_keys_used += 1;
+        }
+        let Some(region) = self.compile_region(path, context) else { return };
+        let shared = self.shared();
+        let Some(block) = shared.cache.block(&first) else { return };
+        let head = shared.jit.redirect(block, region.entry);
+        let stats = &shared.control.stats;
+        stats.regions.fetch_add(1, Ordering::Relaxed);
+        stats.region_insns.fetch_add(region.insns.into(), Ordering::Relaxed);
+        stats.region_bytes.fetch_add(region.code_len.into(), Ordering::Relaxed);
+        shared.cache.insert_region(first, Region { entry: region.entry, head, pages: others, key: context.key });
+    }
+
+    /// `None`: the code cache is full.
+    fn compile_region(&mut self, path: &Path, region: RegionContext) -> Option<CompiledBlock> {
+        let first = path.blocks[0];
+        let context = Self::block_context(&first);
+        let shared = self.shared();
+        let context = x86_backend::jit::BlockContext { region: Some(region), ..context };
+        let mut builder = shared.jit.begin(context);
+        let mut end = Self::record_path(&shared.ram, &mut builder, path)?;
+        if end.1 && path.closed {
+            builder.begin_loop();
+            end = Self::record_path(&shared.ram, &mut builder, path)?;
+            if end.1 {
+                return builder.end_loop(first.virt).ok();
+            }
+        }
+        builder.finish(end.0).ok()
+    }
+
+    /// Records a path once. Gives where control goes at its end if no branch says so, and whether all of it was recorded.
+    fn record_path(ram: &Ram, builder: &mut Builder<'_>, path: &Path) -> Option<(u64, bool)> {
+        for (i, key) in path.blocks.iter().enumerate() {
+            let fallthrough = Self::record_block(ram, builder, key)?;
+            let next = match path.blocks.get(i + 1) {
+                Some(next) => next.virt,
+                None if path.closed => path.blocks[0].virt,
+                None => return Some((fallthrough, true)),
+            };
+            if !builder.follow(next, fallthrough) {
+                return Some((fallthrough, false));
+            }
+        }
+        Some((path.blocks[0].virt, true))
+    }
+
+    /// The region at the guest's PC was made, or last looked at, under another jump key.
+    pub(crate) fn recheck_region(&mut self) {
+        self.shared().control.stats.region_rechecks.fetch_add(1, Ordering::Relaxed);
+        let Some(key) = self.current_key() else { return };
+        let Some(region) = self.shared().cache.region(&key).cloned() else { return };
+        let holds = region.pages.iter().all(|(virt, phys)| self.fetch_lookup(*virt, key.context) == Some(*phys));
+        match region.key {
+            Some(index) if holds => {
+                // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.
+                unsafe { (*self.vcpu).rt.region_keys[index as usize] = (*self.vcpu).rt.jump_key };
+            }
+            _ => {
+                if let Some((block, region)) = self.shared().cache.remove_region(&key) {
+                    self.drop_region(block, &region);
+                    self.set_heat(key.virt, self.fresh_heat());
+                }
+            }
+        }
+    }
+
+    /// The region leads to the block that it began with from now on.
+    pub(crate) fn drop_region(&mut self, block: u64, region: &Region) {
+        let shared = self.shared();
+        shared.jit.restore(block, region.head);
+        shared.jit.redirect(region.entry, block);
+        shared.control.stats.regions_dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The distinct pages of blocks, by virtual and physical address; the first block's page first.
+fn pages<'a>(blocks: impl IntoIterator<Item = &'a Key>) -> Vec<(u64, u64)> {
+    let mut pages: Vec<(u64, u64)> = Vec::new();
+    for key in blocks {
+        let page = (key.virt & !(PAGE - 1), key.phys & !(PAGE - 1));
+        if !pages.contains(&page) {
+            pages.push(page);
+        }
+    }
+    pages
+}
