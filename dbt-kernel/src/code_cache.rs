@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
 use hashbrown::HashMap;
-use x86_backend::jit::Head;
+use x86_backend::jit::{CompiledBlock, Head};
 
 /// What identifies a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +64,7 @@ pub struct Region {
 struct Block {
     entry: u64,
     insns: u32,
+    branch: Option<u64>,
     region: Option<Region>,
 }
 
@@ -96,10 +97,10 @@ impl CodeCache {
         self.blocks.get(key).map(|block| block.entry)
     }
 
-    /// Guest instructions of a block.
+    /// Guest instructions of a block, and where its conditional branch leads.
     #[must_use]
-    pub fn insns(&self, key: &Key) -> usize {
-        self.blocks.get(key).map_or(0, |block| block.insns as usize)
+    pub fn shape(&self, key: &Key) -> (usize, Option<u64>) {
+        self.blocks.get(key).map_or((0, None), |block| (block.insns as usize, block.branch))
     }
 
     #[must_use]
@@ -107,10 +108,10 @@ impl CodeCache {
         self.blocks.get(key)?.region.as_ref()
     }
 
-    /// Adds a block of `insns` instructions in `len` guest bytes whose code is at host address `entry`. Gives whether its
-    /// page held none before.
-    pub fn insert(&mut self, key: Key, insns: u32, len: u64, entry: u64) -> bool {
-        self.blocks.insert(key, Block { entry, insns, region: None });
+    /// Adds a block that was translated from `len` guest bytes. Gives whether its page held none before.
+    pub fn insert(&mut self, key: Key, block: &CompiledBlock, len: u64) -> bool {
+        let CompiledBlock { entry, insns, branch, .. } = *block;
+        self.blocks.insert(key, Block { entry, insns, branch, region: None });
         let page = self.pages.entry(key.phys & !PAGE_MASK).or_default();
         let first = page.keys.is_empty();
         page.keys.push(key);
@@ -187,12 +188,16 @@ mod tests {
         Key { phys, virt: phys | 0xffff_0000_0000_0000, context: 1 }
     }
 
+    fn block(entry: u64) -> CompiledBlock {
+        CompiledBlock { entry, code_len: 64, insns: 1, branch: None }
+    }
+
     #[test]
     fn a_page_dies_as_a_whole_and_alone() {
         let mut cache = CodeCache::default();
-        assert!(cache.insert(key(0x1000), 4, 16, 1));
-        assert!(!cache.insert(key(0x1ffc), 1, 4, 2));
-        assert!(cache.insert(key(0x2000), 1, 4, 3));
+        assert!(cache.insert(key(0x1000), &block(1), 16));
+        assert!(!cache.insert(key(0x1ffc), &block(2), 4));
+        assert!(cache.insert(key(0x2000), &block(3), 4));
         let mut gone = Vec::new();
         assert!(cache.invalidate_page(0x1abc, |_, entry| gone.push(entry)).is_empty());
         assert_eq!(gone, [1, 2]);
@@ -205,11 +210,11 @@ mod tests {
     #[test]
     fn coverage_is_per_64_bytes() {
         let mut cache = CodeCache::default();
-        cache.insert(key(0x1040), 2, 8, 1);
+        cache.insert(key(0x1040), &block(1), 8);
         assert!(cache.covers(0x1078, 1));
         assert!(!cache.covers(0x1080, 8) && !cache.covers(0x1038, 8));
         assert!(cache.covers(0x1038, 9));
-        cache.insert(key(0x1fc0), 16, 64, 2);
+        cache.insert(key(0x1fc0), &block(2), 64);
         assert!(cache.covers(0x1fff, 1));
     }
 }

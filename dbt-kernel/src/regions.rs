@@ -42,6 +42,17 @@ struct Path {
     closed: bool,
 }
 
+impl Path {
+    /// The guest did not come back this time. If one of the blocks ends in a branch back to the beginning, it was a loop's
+    /// last turn that was seen: loops usually take more than one.
+    fn open(mut blocks: Vec<Key>, last_back: Option<usize>) -> Self {
+        if let Some(len) = last_back {
+            blocks.truncate(len);
+        }
+        Self { blocks, closed: last_back.is_some() }
+    }
+}
+
 impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Entries that a new block has before it is hot.
     pub(crate) fn fresh_heat(&self) -> i32 {
@@ -70,6 +81,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         match self.record() {
             None => self.set_heat(pc, AGAIN),
             Some(path) if path.blocks.len() > 1 || path.closed => {
+                if path.blocks[0].virt != pc {
+                    self.set_heat(pc, AGAIN);
+                }
                 let start = self.shared().platform.tsc();
                 self.make_region(&path);
                 let cycles = self.shared().platform.tsc().saturating_sub(start);
@@ -82,26 +96,31 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Runs the guest block by block and notes where it goes. `None`: something else came first.
     fn record(&mut self) -> Option<Path> {
         let mut blocks: Vec<Key> = Vec::new();
+        // The last block that could have gone back to the first one.
+        let mut last_back = None;
         let mut insns = 0;
         loop {
             let key = self.current_key()?;
-            if let Some(first) = blocks.first() {
-                if key == *first {
-                    return Some(Path { blocks, closed: true });
-                }
-                let stop = key.context != first.context
+            if let Some(at) = blocks.iter().position(|k| *k == key) {
+                // An inner loop is hotter than what led to it.
+                return Some(Path { blocks: blocks.split_off(at), closed: true });
+            }
+            let open = blocks.first().is_some_and(|first| {
+                key.context != first.context
                     || blocks.len() == MAX_BLOCKS
                     || insns >= MAX_INSNS
-                    || blocks.contains(&key)
                     || self.shared().cache.region(&key).is_some()
-                    || pages(blocks.iter().chain([&key])).len() > MAX_PAGES + 1;
-                if stop {
-                    return Some(Path { blocks, closed: false });
-                }
+                    || pages(blocks.iter().chain([&key])).len() > MAX_PAGES + 1
+            });
+            if open {
+                return Some(Path::open(blocks, last_back));
             }
-            let (entry, len) = self.plain_block(key);
+            let (entry, len, branch) = self.plain_block(key);
             blocks.push(key);
             insns += len;
+            if branch == Some(blocks[0].virt) {
+                last_back = Some(blocks.len());
+            }
             self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
             let shared = self.shared();
             shared.jit.enter(self.vcpu.cast(), shared.jit.body(entry));
@@ -111,7 +130,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 return None;
             }
             if self.note_exit() == exit::STATE {
-                return Some(Path { blocks, closed: false });
+                return Some(Path::open(blocks, last_back));
             }
         }
     }
@@ -139,6 +158,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let Some(region) = self.compile_region(path, context) else { return };
         let shared = self.shared();
         let Some(block) = shared.cache.block(&first) else { return };
+        if shared.cache.region(&first).is_some() {
+            return;
+        }
         let head = shared.jit.redirect(block, region.entry);
         let stats = &shared.control.stats;
         stats.regions.fetch_add(1, Ordering::Relaxed);

@@ -84,13 +84,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         Some(Key { phys, virt: pc, context })
     }
 
-    /// The code of a block, never of a region, and how many instructions it has.
-    pub(crate) fn plain_block(&mut self, key: Key) -> (u64, usize) {
+    /// The code of a block, never of a region, how many instructions it has, and where its conditional branch leads.
+    pub(crate) fn plain_block(&mut self, key: Key) -> (u64, usize, Option<u64>) {
         let entry = match self.shared().cache.block(&key) {
             Some(entry) => entry,
             None => self.translate_block(key),
         };
-        (entry, self.shared().cache.insns(&key))
+        let (insns, branch) = self.shared().cache.shape(&key);
+        (entry, insns, branch)
     }
 
     /// Host address of the code for the guest's current PC and state. `None`: an exception was taken instead.
@@ -117,7 +118,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
         };
         let len = u64::from(block.insns * G::INSN_BYTES);
-        if self.shared().cache.insert(key, block.insns, len, block.entry) {
+        if self.shared().cache.insert(key, &block, len) {
             self.shared().ram.set_code(key.phys, true);
             self.protect_page(key.phys);
         }

@@ -277,6 +277,12 @@ impl Build {
         v
     }
 
+    /// What a `Put` of this value stores: a scalar in a vector's slot is extended with zeros when it is stored.
+    pub fn stored(&self, v: Val) -> Val {
+        let op = self.op(v);
+        if op.code == Code::ZextV { op.va() } else { v }
+    }
+
     pub fn put(&mut self, slot: Slot, v: Val) {
         let size = storage(slot.width);
         let (lo, hi) = (slot.offset, slot.offset + size);
@@ -290,7 +296,8 @@ impl Build {
         let op = Op { w: container(slot.width) as u8, ..self.effect(Code::Put) };
         // The container tells the store's kind; a put defines nothing all the same.
         let op = Op { c: u32::from(op.w), w: NO_RESULT, ..op };
-        self.push(op.aux(size as u16).a(v).imm(u64::from(lo)));
+        let stored = self.stored(v);
+        self.push(op.aux(size as u16).a(stored).imm(u64::from(lo)));
         self.known.push(Known { offset: lo, size, val: v });
     }
 

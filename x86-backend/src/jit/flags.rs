@@ -171,7 +171,14 @@ impl Gen {
     }
 
     fn condition_on_flags(&mut self, f: Val, cond: Cond) -> Cc {
-        if self.loc(f).lazy {
+        if self.loc(f).lazy && self.op(f).code == Code::Eval {
+            match self.fp_condition(self.op(f), cond) {
+                Some(cc) => return cc,
+                None => {
+                    self.use_gpr(f);
+                }
+            }
+        } else if self.loc(f).lazy {
             let carry = self.set_eflags(f);
             return self.map_cond(carry, cond);
         }
@@ -229,7 +236,9 @@ impl Gen {
     /// A lazy value in a register of its own.
     pub fn materialise(&mut self, v: Val) -> Gpr {
         let op = self.op(v);
-        let r = if op.is_flags() {
+        let r = if op.code == Code::Eval {
+            self.fp_flags(op)
+        } else if op.is_flags() {
             self.fixed(RAX);
             let carry = self.set_eflags(v);
             Self::eflags_to_ax(&mut self.asm, carry);
@@ -307,6 +316,15 @@ impl Gen {
             Place1::Const(k) => asm.mov_ri(d, k),
         };
         load(&mut self.asm, ta, a);
+        if op.code == Code::Eval {
+            load(&mut self.asm, tb, b);
+            self.fp_flags_cold(op, ta, tb);
+            self.asm.store(2, Self::state(offset), RAX);
+            for (i, r) in saved.into_iter().enumerate() {
+                self.asm.load(8, r, Mem::new(RSP, frame::TEMPS + i as i32 * 8));
+            }
+            return;
+        }
         let carry = match op.code {
             Code::SubFlags => {
                 load(&mut self.asm, tb, b);

@@ -22,7 +22,7 @@ use super::features::HostFeatures;
 use super::ir::{Op, Val};
 use super::regs::{Gen, frame};
 use super::simd::{p, p3a, p38};
-use crate::emit::{FpBinOp, FpCmpOp, FpFmt, FpUnOp, Rounding};
+use crate::emit::{Cond, FpBinOp, FpCmpOp, FpFmt, FpUnOp, Rounding};
 use crate::eval::{self, entry::EvalOp};
 use crate::runtime::Runtime;
 use core::mem::offset_of;
@@ -402,11 +402,74 @@ impl Gen {
     }
 
     fn lower_fp_flags(&mut self, v: Val, op: Op, signaling: bool, f: Format) {
+        // The comparison is made here for what it raises, and again for its result when somebody wants it.
         let [a, b, _] = self.fp_operands(op, f.width);
-        let d = self.def_gpr(v);
-        let t = self.scratch();
         let byte = if signaling { 0x2f } else { 0x2e };
         self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, byte), a, b);
+        if self.uses[v.index()] > 0 {
+            self.each_operand(op, Self::acquire);
+            self.make_lazy(v);
+        }
+    }
+
+    fn compared_format(op: Op) -> Format {
+        match EvalOp::unpack(op.imm) {
+            Some(EvalOp::FpCmpFlags { fmt: FpFmt::F32, .. }) => SINGLE,
+            _ => DOUBLE,
+        }
+    }
+
+    /// The x86 condition for a guest condition on a lazy comparison, which is made again; `None` where it takes more
+    /// than one.
+    pub(super) fn fp_condition(&mut self, op: Op, cond: Cond) -> Option<Cc> {
+        // Guest flags: less N; equal Z and C; greater C; unordered C and V.
+        let (swap, cc) = match cond {
+            Cond::Eq | Cond::Ne | Cond::Al | Cond::Nv => return None,
+            Cond::Mi | Cond::Cc => (true, Cc::A),
+            Cond::Pl | Cond::Cs => (true, Cc::BE),
+            Cond::Vs => (false, Cc::P),
+            Cond::Vc => (false, Cc::NP),
+            Cond::Hi => (true, Cc::B),
+            Cond::Ls => (true, Cc::AE),
+            Cond::Ge => (false, Cc::AE),
+            Cond::Lt => (false, Cc::B),
+            Cond::Gt => (false, Cc::A),
+            Cond::Le => (false, Cc::BE),
+        };
+        let f = Self::compared_format(op);
+        let [a, b, _] = self.fp_operands(op, f.width);
+        let (a, b) = if swap { (b, a) } else { (a, b) };
+        self.ucomis(f, a, b);
+        Some(cc)
+    }
+
+    /// A lazy comparison's flags in a register.
+    pub(super) fn fp_flags(&mut self, op: Op) -> Gpr {
+        let f = Self::compared_format(op);
+        let [a, b, _] = self.fp_operands(op, f.width);
+        let (d, t) = (self.scratch(), self.scratch());
+        self.ucomis(f, a, b);
+        self.flags_of_comparison(d, t);
+        d
+    }
+
+    /// Out of line, where the operands' bits are in general registers; `a` and RAX are overwritten.
+    pub(super) fn fp_flags_cold(&mut self, op: Op, a: Gpr, b: Gpr) {
+        let f = Self::compared_format(op);
+        let saved = |i: i32| Mem::new(RSP, frame::XMM_SAVE + 16 * i);
+        for (i, r) in [a, b].into_iter().enumerate() {
+            let x = Xmm(i as u8);
+            self.asm.movups_store(saved(i as i32), x);
+            self.asm.mov_xr(f.wide, x, r);
+        }
+        self.ucomis(f, Xmm(0), Xmm(1));
+        for i in 0..2u8 {
+            self.asm.movups_load(Xmm(i), saved(i.into()));
+        }
+        self.flags_of_comparison(super::asm::RAX, a);
+    }
+
+    fn flags_of_comparison(&mut self, d: Gpr, t: Gpr) {
         // Greater: C; equal: Z and C; less: N; unordered, which also looks equal and less: C and V.
         self.asm.mov_ri(d, 0x0100);
         self.asm.mov_ri(t, 0x4100);

@@ -35,6 +35,10 @@ impl Gen {
                         continue;
                     }
                     covered.push((lo, hi));
+                    let scalar = self.ir.ops[op.a as usize].w;
+                    if op.aux == 16 && (scalar == 32 || scalar == 64) {
+                        self.wants_xmm[op.a as usize] = true;
+                    }
                 }
                 Code::Get => {
                     let (lo, hi) = (op.imm as u32, op.imm as u32 + u32::from(op.aux));

@@ -92,6 +92,8 @@ pub struct CompiledBlock {
     pub code_len: u32,
     /// Guest instructions.
     pub insns: u32,
+    /// Where its last conditional exit leads.
+    pub branch: Option<u64>,
 }
 
 /// The code buffer has no room for the block.
@@ -379,7 +381,9 @@ impl Gen {
             return Err(CodeFull);
         }
         let code_len = (self.asm.pos() - start) as u32;
-        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns })
+        let exit = self.ir.ops.iter().rev().find(|op| op.code == Code::CondExit);
+        let branch = exit.map(|op| op.imm);
+        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, branch })
     }
 
     /// Offset of the rel32 field in a block's head that leads to its events stub.

@@ -159,19 +159,23 @@ impl Builder<'_> {
             }
             *room -= 1;
             let phi = b.push(Op::new(Code::LoopPhi, w).a(source));
-            renamed.push((v, phi));
+            renamed.push((source, phi));
             let form = if op.code == Code::ZextV { Form::Low(phi) } else { Form::Whole(phi) };
             b.carried.push(Carried { offset: t.offset, size: t.size, form });
         }
         for (t, v) in flags {
             let op = b.op(v);
             let form = match op.code {
-                Code::AddFlags | Code::SubFlags | Code::LogicFlags => {
+                Code::AddFlags | Code::SubFlags | Code::LogicFlags | Code::Eval => {
+                    let fp = op.code == Code::Eval;
                     let mut parts = [None; 2];
                     for (part, x) in parts.iter_mut().zip([op.va(), op.vb()]).take(op.operands()) {
                         if b.konst(x).is_none() {
                             let known = renamed.iter().find(|(from, _)| *from == x).map(|(_, phi)| *phi);
-                            *part = Some(known.unwrap_or_else(|| b.push(Op::new(Code::LoopPhi, 64).a(x))));
+                            *part = Some(known.unwrap_or_else(|| {
+                                let w = if fp { u32::from(b.op(x).w) } else { 64 };
+                                b.push(Op::new(Code::LoopPhi, w).a(x))
+                            }));
                         }
                     }
                     Form::Flags(op, parts)
@@ -239,7 +243,8 @@ impl super::build::Build {
         let w = self.op(v);
         let w = if w.is_flags() { 0 } else { u32::from(w.w) };
         let op = Op { c: w, ..self.effect(Code::Put) };
-        self.push(op.aux(size as u16).a(v).imm(u64::from(offset)));
+        let stored = self.stored(v);
+        self.push(op.aux(size as u16).a(stored).imm(u64::from(offset)));
         self.known.push(Known { offset, size, val: v });
     }
 
@@ -271,7 +276,7 @@ impl super::build::Build {
                     op.code == Code::ZextV && self.op(op.va()).w == self.op(phi).w && self.close_phi(phi, op.va())
                 }
                 Form::Flags(old, parts) => {
-                    let like = op.code == old.code && op.w == old.w;
+                    let like = (op.code, op.w, op.aux, op.imm) == (old.code, old.w, old.aux, old.imm);
                     let each = parts.into_iter().zip([(old.a, op.a), (old.b, op.b)]);
                     let count = old.operands();
                     like && each.take(count).all(|(part, (old, new))| match part {

@@ -61,7 +61,7 @@ impl Gen {
         let in_register = loc.gpr().is_some() || loc.xmm().is_some();
         let waits = loc.lazy && self.op(v).is_flags();
         if !in_register && !waits && !self.is_const(v) {
-            if self.op(v).is_vector() {
+            if self.op(v).is_vector() || (size == 16 && self.wants_xmm[v.index()] && !loc.lazy) {
                 self.use_xmm(v);
             } else {
                 self.use_gpr(v);
@@ -99,7 +99,8 @@ impl Gen {
         let carry = self.store_slot(p);
         if self.uses[v.index()] > 1 && !self.is_const(v) {
             self.loc_mut(v).home = true;
-            self.place.homes.push(p);
+            let size = if self.op(v).is_vector() { p.size } else { p.size.min(8) };
+            self.place.homes.push(Pending { size, ..p });
         }
         self.release(v);
         carry
@@ -131,7 +132,15 @@ impl Gen {
             let x = self.use_xmm(v);
             self.asm.movups_store(m, x);
             self.xmm_pins = pinned;
-        } else if loc.lazy && loc.gpr().is_none() && op.is_flags() {
+        } else if p.size == 16 {
+            // A scalar: zeros above it.
+            let (gprs, xmms) = (self.gpr_pins, self.xmm_pins);
+            let x = self.use_xmm(v);
+            let t = self.scratch_xmm();
+            self.zext_xmm(u32::from(op.w), t, x);
+            self.asm.movups_store(m, t);
+            (self.gpr_pins, self.xmm_pins) = (gprs, xmms);
+        } else if loc.lazy && loc.gpr().is_none() && op.is_flags() && op.code != Code::Eval {
             self.store_flags(v, p.offset);
             return Some(if op.code == Code::SubFlags { Carry::Borrow } else { Carry::Same });
         } else if let (Some(x), None, true) = (loc.xmm(), loc.gpr(), (4..=u32::from(op.w) / 8).contains(&p.size)) {

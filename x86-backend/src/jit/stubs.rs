@@ -3,7 +3,7 @@
 use super::asm::{Alu, Fixup, Gpr, Mem, RAX, RSP, Xmm};
 use super::flags::Place1;
 use super::ir::{Code, Op, Val};
-use super::regs::{Gen, NONE, frame};
+use super::regs::{Gen, NONE, Pending, frame};
 use crate::runtime::{MemDesc, Runtime};
 use core::mem::offset_of;
 
@@ -94,6 +94,14 @@ impl Gen {
             let v = Val(p.val);
             let def = self.op(v);
             let loc = self.loc(v);
+            let p = if p.size == 16 && !def.is_vector() && !self.is_const(v) {
+                // A scalar: zeros above it.
+                let upper = ColdStore { offset: p.offset + 8, size: 8, what: Cold::Const(0) };
+                self.stub_stores.push(upper);
+                Pending { size: 8, ..p }
+            } else {
+                p
+            };
             let what = if loc.lazy && def.is_flags() {
                 let a = self.place_of(def.va());
                 let b = if def.operands() > 1 { self.place_of(def.vb()) } else { Some(Place1::Const(0)) };

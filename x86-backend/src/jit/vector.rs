@@ -60,12 +60,7 @@ impl Gen {
                 let d = if let Some(x) = self.loc(a).xmm() {
                     self.pin_xmm(x);
                     let d = self.def_xmm(v);
-                    if self.op(a).w == 64 {
-                        self.asm.movq_xx(d, x);
-                    } else {
-                        // INSERTPS of lane 0 onto itself, zeroing the others.
-                        self.asm.sse_i(p3a(0x21), d, x, 0x0e);
-                    }
+                    self.zext_xmm(u32::from(self.op(a).w), d, x);
                     d
                 } else {
                     let d = self.scratch_xmm();
@@ -144,6 +139,16 @@ impl Gen {
         let y = self.use_xmm(b);
         let d = self.def_xmm_from(v, a);
         self.asm.sse(opc, d, y);
+    }
+
+    /// The low 32 or 64 bits of `x`, zeros above.
+    pub fn zext_xmm(&mut self, w: u32, d: Xmm, x: Xmm) {
+        if w == 64 {
+            self.asm.movq_xx(d, x);
+        } else {
+            // INSERTPS of lane 0 onto itself, zeroing the others.
+            self.asm.sse_i(p3a(0x21), d, x, 0x0e);
+        }
     }
 
     fn lower_lane(&mut self, v: Val, a: Val, e: u32, i: u32) {
