@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
 use hashbrown::HashMap;
-use x86_backend::jit::{CompiledBlock, Head};
+use x86_backend::jit::{BlockEnd, CompiledBlock, Head};
 
 /// What identifies a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ pub struct Region {
 struct Block {
     entry: u64,
     insns: u32,
-    branch: Option<u64>,
+    end: BlockEnd,
     region: Option<Region>,
 }
 
@@ -97,10 +97,10 @@ impl CodeCache {
         self.blocks.get(key).map(|block| block.entry)
     }
 
-    /// Guest instructions of a block, and where its conditional branch leads.
+    /// Guest instructions of a block, and how it ends.
     #[must_use]
-    pub fn shape(&self, key: &Key) -> (usize, Option<u64>) {
-        self.blocks.get(key).map_or((0, None), |block| (block.insns as usize, block.branch))
+    pub fn shape(&self, key: &Key) -> (u32, BlockEnd) {
+        self.blocks.get(key).map_or_else(Default::default, |block| (block.insns, block.end))
     }
 
     #[must_use]
@@ -110,8 +110,8 @@ impl CodeCache {
 
     /// Adds a block that was translated from `len` guest bytes. Gives whether its page held none before.
     pub fn insert(&mut self, key: Key, block: &CompiledBlock, len: u64) -> bool {
-        let CompiledBlock { entry, insns, branch, .. } = *block;
-        self.blocks.insert(key, Block { entry, insns, branch, region: None });
+        let CompiledBlock { entry, insns, end, .. } = *block;
+        self.blocks.insert(key, Block { entry, insns, end, region: None });
         let page = self.pages.entry(key.phys & !PAGE_MASK).or_default();
         let first = page.keys.is_empty();
         page.keys.push(key);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn block(entry: u64) -> CompiledBlock {
-        CompiledBlock { entry, code_len: 64, insns: 1, branch: None }
+        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other }
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) filled: [Vec<u16>; MMU_MODES],
     /// How many of `Runtime::region_keys` belong to a region.
     pub(crate) region_keys_used: u32,
+    /// Paths that were given up because they went where the guest seldom goes.
+    pub(crate) strays: u32,
     /// `Some` once the guest or the launcher ended the run: a [`crate::shared::stopped`] code.
     pub(crate) stop: Option<u32>,
 }
@@ -157,6 +159,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             data_mappings: Mappings::default(),
             filled: [const { Vec::new() }; MMU_MODES],
             region_keys_used: 0,
+            strays: 0,
             stop: None,
         });
         let engine: *mut Self = &raw mut *cpu;

@@ -16,7 +16,7 @@ use crate::ram::{PAGE, Ram};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use x86_backend::guest::Guest;
-use x86_backend::jit::{Builder, CompiledBlock, MAX_PAGES, RegionContext};
+use x86_backend::jit::{BlockEnd, Builder, CompiledBlock, MAX_PAGES, RegionContext};
 use x86_backend::runtime::{HEAT_ENTRIES, REGION_KEYS, event, exit};
 
 /// Entries after which a block is hot, unless the launcher says otherwise.
@@ -28,11 +28,22 @@ const NEVER: i32 = i32::MAX;
 
 /// Limits of a path.
 const MAX_BLOCKS: usize = 48;
-const MAX_INSNS: usize = 256;
+const MAX_INSNS: u32 = 256;
+/// A branch goes seldom where it was seen to go once while it went elsewhere so many times.
+const SELDOM: i64 = 3;
+/// One of so many paths is taken that went where the guest seldom goes.
+const MAX_STRAYS: u32 = 16;
 
 /// The counter of the block at `pc`.
 pub(crate) fn heat_index(pc: u64) -> usize {
     (pc >> 2) as usize & (HEAT_ENTRIES - 1)
+}
+
+/// A block on a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Step {
+    key: Key,
+    end: BlockEnd,
 }
 
 /// Where the guest went.
@@ -43,13 +54,24 @@ struct Path {
 }
 
 impl Path {
-    /// The guest did not come back this time. If one of the blocks ends in a branch back to the beginning, it was a loop's
-    /// last turn that was seen: loops usually take more than one.
-    fn open(mut blocks: Vec<Key>, last_back: Option<usize>) -> Self {
-        if let Some(len) = last_back {
-            blocks.truncate(len);
+    fn new(steps: &[Step], closed: bool) -> Self {
+        Self { blocks: steps.iter().map(|step| step.key).collect(), closed }
+    }
+
+    /// The loop that the guest is in, if the path has come back to the block `key`.
+    ///
+    /// A turn with an indirect branch counts once it was seen twice: an interpreter's loop does something else every time.
+    fn closed_at(steps: &[Step], key: Key) -> Option<Self> {
+        let at = steps.iter().rposition(|step| step.key == key)?;
+        let turn = &steps[at..];
+        if turn.iter().all(|step| step.end != BlockEnd::Indirect) {
+            return Some(Self::new(turn, true));
         }
-        Self { blocks, closed: last_back.is_some() }
+        let len = (1..=steps.len() / 2).find(|len| {
+            let (before, last) = steps.split_at(steps.len() - len);
+            last[0].key == key && before.ends_with(last)
+        })?;
+        Some(Self::new(&steps[steps.len() - len..], true))
     }
 }
 
@@ -93,34 +115,41 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
+    /// Whether a block went where it seldom goes, as far as the counters tell.
+    fn strayed(&self, step: &Step, insns: u32, next: u64) -> bool {
+        let BlockEnd::Conditional(target) = step.end else { return false };
+        let fallthrough = step.key.virt.wrapping_add(u64::from(insns * G::INSN_BYTES));
+        let other = if next == target { fallthrough } else { target };
+        // SAFETY: as in `reset_heat`.
+        let left = |pc: u64| unsafe { (*self.vcpu).rt.heat[heat_index(pc)] };
+        let all = self.fresh_heat();
+        let entries = |pc: u64| if left(pc) > all { i64::from(all) } else { i64::from(all) - i64::from(left(pc)) };
+        entries(next) * SELDOM < entries(other)
+    }
+
     /// Runs the guest block by block and notes where it goes. `None`: something else came first.
     fn record(&mut self) -> Option<Path> {
-        let mut blocks: Vec<Key> = Vec::new();
-        // The last block that could have gone back to the first one.
-        let mut last_back = None;
+        let mut steps: Vec<Step> = Vec::new();
         let mut insns = 0;
         loop {
             let key = self.current_key()?;
-            if let Some(at) = blocks.iter().position(|k| *k == key) {
-                // An inner loop is hotter than what led to it.
-                return Some(Path { blocks: blocks.split_off(at), closed: true });
+            if let Some(path) = Path::closed_at(&steps, key) {
+                return Some(path);
             }
-            let open = blocks.first().is_some_and(|first| {
-                key.context != first.context
-                    || blocks.len() == MAX_BLOCKS
+            let ends = steps.first().is_some_and(|first| {
+                key.context != first.key.context
+                    || steps.len() == MAX_BLOCKS
                     || insns >= MAX_INSNS
                     || self.shared().cache.region(&key).is_some()
-                    || pages(blocks.iter().chain([&key])).len() > MAX_PAGES + 1
+                    || pages(steps.iter().map(|step| &step.key).chain([&key])).len() > MAX_PAGES + 1
             });
-            if open {
-                return Some(Path::open(blocks, last_back));
+            if ends {
+                return Some(Path::new(&steps, false));
             }
-            let (entry, len, branch) = self.plain_block(key);
-            blocks.push(key);
+            let (entry, len, end) = self.plain_block(key);
+            let step = Step { key, end };
+            steps.push(step);
             insns += len;
-            if branch == Some(blocks[0].virt) {
-                last_back = Some(blocks.len());
-            }
             self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
             let shared = self.shared();
             shared.jit.enter(self.vcpu.cast(), shared.jit.body(entry));
@@ -130,9 +159,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 return None;
             }
             if self.note_exit() == exit::STATE {
-                return Some(Path::open(blocks, last_back));
+                return Some(Path::new(&steps, false));
+            }
+            if self.strayed(&step, len, self.pc()) && self.may_stray() {
+                return None;
             }
         }
+    }
+
+    /// Whether another attempt is likely to see what the guest usually does; once in a while what was seen is taken.
+    fn may_stray(&mut self) -> bool {
+        self.strays = (self.strays + 1) % MAX_STRAYS;
+        self.strays != 0
     }
 
     fn make_region(&mut self, path: &Path) {

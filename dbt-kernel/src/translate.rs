@@ -8,7 +8,7 @@ use crate::regions::heat_index;
 use core::sync::atomic::Ordering;
 use x86_backend::emit::Access;
 use x86_backend::guest::{AccessKind, Guest};
-use x86_backend::jit::{BlockContext, Builder, CompiledBlock};
+use x86_backend::jit::{BlockContext, BlockEnd, Builder, CompiledBlock};
 
 /// Entries of the fetch translation cache.
 pub(crate) const FETCHES: usize = 256;
@@ -84,14 +84,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         Some(Key { phys, virt: pc, context })
     }
 
-    /// The code of a block, never of a region, how many instructions it has, and where its conditional branch leads.
-    pub(crate) fn plain_block(&mut self, key: Key) -> (u64, usize, Option<u64>) {
+    /// The code of a block, never of a region, how many instructions it has, and how it ends.
+    pub(crate) fn plain_block(&mut self, key: Key) -> (u64, u32, BlockEnd) {
         let entry = match self.shared().cache.block(&key) {
             Some(entry) => entry,
             None => self.translate_block(key),
         };
-        let (insns, branch) = self.shared().cache.shape(&key);
-        (entry, insns, branch)
+        let (insns, end) = self.shared().cache.shape(&key);
+        (entry, insns, end)
     }
 
     /// Host address of the code for the guest's current PC and state. `None`: an exception was taken instead.

@@ -92,8 +92,18 @@ pub struct CompiledBlock {
     pub code_len: u32,
     /// Guest instructions.
     pub insns: u32,
-    /// Where its last conditional exit leads.
-    pub branch: Option<u64>,
+    pub end: BlockEnd,
+}
+
+/// How a block ends, as far as it matters for where control goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BlockEnd {
+    #[default]
+    Other,
+    /// With a branch that is taken or not; where to, if it is.
+    Conditional(u64),
+    /// With a branch to an address that is computed.
+    Indirect,
 }
 
 /// The code buffer has no room for the block.
@@ -381,9 +391,15 @@ impl Gen {
             return Err(CodeFull);
         }
         let code_len = (self.asm.pos() - start) as u32;
-        let exit = self.ir.ops.iter().rev().find(|op| op.code == Code::CondExit);
-        let branch = exit.map(|op| op.imm);
-        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, branch })
+        let end = match self.ir.ops.last().map(|op| op.code) {
+            Some(Code::GotoInd) => BlockEnd::Indirect,
+            Some(Code::Goto) => {
+                let exit = self.ir.ops.iter().rev().find(|op| op.code == Code::CondExit);
+                exit.map_or(BlockEnd::Other, |op| BlockEnd::Conditional(op.imm))
+            }
+            _ => BlockEnd::Other,
+        };
+        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, end })
     }
 
     /// Offset of the rel32 field in a block's head that leads to its events stub.
