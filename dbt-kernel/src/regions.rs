@@ -91,6 +91,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.region_keys_used = 0;
     }
 
+    fn heat(&self, pc: u64) -> i32 {
+        // SAFETY: as in `reset_heat`.
+        unsafe { (*self.vcpu).rt.heat[heat_index(pc)] }
+    }
+
     pub(crate) fn set_heat(&mut self, pc: u64, heat: i32) {
         // SAFETY: as in `reset_heat`.
         unsafe { (*self.vcpu).rt.heat[heat_index(pc)] = heat };
@@ -120,8 +125,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let BlockEnd::Conditional(target) = step.end else { return false };
         let fallthrough = step.key.virt.wrapping_add(u64::from(insns * G::INSN_BYTES));
         let other = if next == target { fallthrough } else { target };
-        // SAFETY: as in `reset_heat`.
-        let left = |pc: u64| unsafe { (*self.vcpu).rt.heat[heat_index(pc)] };
+        let left = |pc: u64| self.heat(pc);
         let all = self.fresh_heat();
         let entries = |pc: u64| if left(pc) > all { i64::from(all) } else { i64::from(all) - i64::from(left(pc)) };
         entries(next) * SELDOM < entries(other)
@@ -147,6 +151,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 return Some(Path::new(&steps, false));
             }
             let (entry, len, end) = self.plain_block(key);
+            if self.heat(key.virt) <= 0 {
+                // It would leave at once, being hot itself.
+                self.set_heat(key.virt, 1);
+            }
             let step = Step { key, end };
             steps.push(step);
             insns += len;
