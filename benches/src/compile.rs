@@ -1,5 +1,6 @@
 //! Compiles C programs for the guest and for this machine, when they changed.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,28 +14,42 @@ pub const GUEST: Compiler =
     Compiler { program: "aarch64-linux-gnu-gcc", package: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" };
 pub const NATIVE: Compiler = Compiler { program: "gcc", package: "gcc libc6-dev" };
 
-/// The values of `// name: value` among the first lines of a program.
+/// The value of `// name: value` (or `# name: value`) among the first lines of a program.
 pub fn header(source: &str, name: &str) -> Option<String> {
-    let comments = source.lines().take_while(|line| line.starts_with("//"));
+    let comments = source.lines().take_while(|line| line.starts_with("//") || line.starts_with('#'));
     comments
-        .filter_map(|line| line.trim_start_matches('/').trim().split_once(": "))
+        .filter_map(|line| line.trim_start_matches(['/', '#']).trim().split_once(": "))
         .find_map(|(key, value)| (key == name).then(|| value.to_owned()))
+}
+
+/// The files of a directory with an extension, in alphabetical order.
+pub fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(directory).map_err(|e| format!("cannot read {}: {e}", directory.display()))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = paths.filter(|p| p.extension().is_some_and(|e| e == extension)).collect();
+    files.sort();
+    Ok(files)
 }
 
 /// Whether `output` is younger than all of `inputs`.
 pub fn is_current(output: &Path, inputs: &[PathBuf]) -> bool {
-    let time = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
+    let time = |path: &Path| path.symlink_metadata().and_then(|m| m.modified()).ok();
     time(output).is_some_and(|made| inputs.iter().all(|input| time(input).is_some_and(|changed| changed < made)))
 }
 
 impl Compiler {
     /// Builds a static program with the flags its source asks for.
     pub fn build(&self, source: &Path, output: &Path) -> Result<(), String> {
+        self.build_with(source, output, &[])
+    }
+
+    /// The same, with more arguments, such as archives to link.
+    pub fn build_with(&self, source: &Path, output: &Path, extra: &[OsString]) -> Result<(), String> {
         let text = std::fs::read_to_string(source).map_err(|e| format!("cannot read {}: {e}", source.display()))?;
         let flags = header(&text, "flags").unwrap_or_default();
         let mut command = Command::new(self.program);
         command.arg("-O2").args(flags.split_whitespace()).args(["-Wall", "-Wextra", "-Werror", "-static", "-s", "-o"]);
-        command.arg(output).arg(source).arg("-lm");
+        command.arg(output).arg(source).args(extra).arg("-lm");
         let done = command.output().map_err(|e| {
             format!("cannot run {} ({e}); install it with: sudo apt-get install {}", self.program, self.package)
         })?;
@@ -55,6 +70,7 @@ mod tests {
         assert_eq!(header(source, "group").as_deref(), Some("fp"));
         assert_eq!(header(source, "flags").as_deref(), Some("-O3 -ffast-math"));
         assert_eq!(header(source, "other"), None);
+        assert_eq!(header("# group: integer\n# Text.\n. prelude\n", "group").as_deref(), Some("integer"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Job {
     pub name: String,
     pub group: String,
     pub clock: Clock,
+    /// Whether this machine's result is the guest's.
+    pub portable: bool,
     /// A line for the guest's shell.
     pub guest: String,
     /// Program and arguments on this machine.
@@ -82,10 +84,19 @@ impl Job {
     }
 }
 
+/// Shows progress.
+fn told(job: &Job, outcome: Result<Outcome, String>) -> Result<Outcome, String> {
+    match &outcome {
+        Ok(outcome) => eprintln!("  {:<24}{:>10.3}", job.name, outcome.seconds),
+        Err(error) => eprintln!("  {:<24}    failed: {}", job.name, error.lines().next().unwrap_or_default()),
+    }
+    outcome
+}
+
 /// Runs every job once. After one that hangs or brings the guest down, the others run in a fresh guest.
 pub fn run(subject: &Subject, machine: &Machine, jobs: &[&Job], limit: Duration) -> Outcomes {
     if subject.kind == Kind::Native {
-        return jobs.iter().map(|job| job.run_here()).collect();
+        return jobs.iter().map(|job| told(job, job.run_here())).collect();
     }
     let mut outcomes = Outcomes::new();
     while outcomes.len() < jobs.len() {
@@ -107,9 +118,9 @@ pub fn run(subject: &Subject, machine: &Machine, jobs: &[&Job], limit: Duration)
                 break;
             };
             match job.run_in(&mut session, limit) {
-                Ok(outcome) => outcomes.push(outcome),
+                Ok(outcome) => outcomes.push(told(job, outcome)),
                 Err(error) => {
-                    outcomes.push(Err(error));
+                    outcomes.push(told(job, Err(error)));
                     break;
                 }
             }
@@ -124,7 +135,7 @@ mod tests {
 
     fn job(clock: Clock, native: &[&str]) -> Job {
         let native = native.split_first().map(|(p, a)| (p.into(), a.iter().map(|&s| s.to_owned()).collect()));
-        Job { name: "j".into(), group: "g".into(), clock, guest: String::new(), native }
+        Job { name: "j".into(), group: "g".into(), clock, portable: true, guest: String::new(), native }
     }
 
     #[test]

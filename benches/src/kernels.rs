@@ -1,10 +1,10 @@
 //! The `kernels` suite: the C programs in `benches/kernels`, one concept each, in the guest and on this machine.
 
-use crate::compile::{GUEST, NATIVE, header, is_current};
+use crate::compile::{GUEST, NATIVE, files, header, is_current};
 use crate::image;
 use crate::job::{Clock, Job};
 use crate::subject::root;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// In the order in which they are shown.
 const GROUPS: [&str; 4] = ["integer", "fp", "memory", "system"];
@@ -19,17 +19,9 @@ fn sources() -> PathBuf {
     root().join("benches/kernels")
 }
 
-fn files(extension: &str) -> Result<Vec<PathBuf>, String> {
-    let entries = std::fs::read_dir(sources()).map_err(|e| format!("cannot read {}: {e}", sources().display()))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == extension)).collect();
-    files.sort();
-    Ok(files)
-}
-
 fn all() -> Result<Vec<Kernel>, String> {
     let mut kernels = Vec::new();
-    for source in files("c")? {
+    for source in files(&sources(), "c")? {
         let text = std::fs::read_to_string(&source).map_err(|e| format!("cannot read {}: {e}", source.display()))?;
         let group = header(&text, "group").unwrap_or_default();
         if !GROUPS.contains(&group.as_str()) {
@@ -48,7 +40,7 @@ pub fn prepare(wanted: impl Fn(&str, &str) -> bool) -> Result<(Vec<Job>, PathBuf
     for directory in ["guest", "native"] {
         std::fs::create_dir_all(made.join(directory)).map_err(|e| format!("cannot make {}: {e}", made.display()))?;
     }
-    let headers = files("h")?;
+    let headers = files(&sources(), "h")?;
     let mut jobs = Vec::new();
     let mut members = image::Members::new();
     for kernel in all()? {
@@ -69,21 +61,17 @@ pub fn prepare(wanted: impl Fn(&str, &str) -> bool) -> Result<(Vec<Job>, PathBuf
                 name: kernel.name,
                 group: kernel.group,
                 clock: Clock::Program,
+                portable: true,
                 native: Some((native, Vec::new())),
             });
         }
-        members.push((guest, member));
+        members.file(guest, member);
     }
     let initramfs = made.join("kernels.cpio");
-    let inputs: Vec<PathBuf> = members.iter().map(|(file, _)| file.clone()).chain(base_inputs()).collect();
-    if !is_current(&initramfs, &inputs) {
-        image::write(&initramfs, &members)?;
+    if !is_current(&initramfs, &members.inputs()) {
+        image::write(&initramfs, members)?;
     }
     Ok((jobs, initramfs))
-}
-
-fn base_inputs() -> [PathBuf; 2] {
-    ["scripts/initramfs/init", "target/guest/busybox"].map(|file| Path::new(&root()).join(file))
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The benchmark harness. Every figure is a ratio from one run: the same kernel, initramfs and memory under this project's
 //! launcher and under QEMU TCG, in alternation, medians compared. `docs/benchmarks.md` says what each suite measures.
 
+mod apps;
 mod compile;
 mod figures;
 mod image;
+mod inputs;
 mod job;
 mod kernels;
 mod measure;
@@ -37,6 +39,8 @@ enum Suite {
     Guest(Options),
     /// Small C programs: integer, floating point, memory, system.
     Kernels(Options),
+    /// Programs from Debian on made-up input; scripts/fetch-apps fetches them.
+    Apps(Options),
 }
 
 #[derive(Args)]
@@ -59,9 +63,9 @@ struct Options {
     /// The launcher's accelerator.
     #[arg(long, default_value = "auto")]
     accel: String,
-    /// Guest memory in MiB.
-    #[arg(short, long, default_value_t = 1024)]
-    memory: u32,
+    /// Guest memory in MiB; 1024, or what the suite needs.
+    #[arg(short, long)]
+    memory: Option<u32>,
     /// Counted runs of each.
     #[arg(short = 'n', long, default_value_t = 3)]
     runs: usize,
@@ -69,7 +73,7 @@ struct Options {
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
     /// Seconds after which a program counts as hung.
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 300)]
     limit: u64,
     /// Writes the table as JSON, too.
     #[arg(long, value_name = "FILE")]
@@ -94,13 +98,13 @@ impl Options {
         subjects
     }
 
-    fn machine(&self, kernel: &str, initrd: Option<PathBuf>) -> Machine {
+    fn machine(&self, kernel: &str, initrd: Option<PathBuf>, memory: u32) -> Machine {
         let guest = subject::root().join("target/guest");
         let named = guest.join(kernel).join("Image");
         Machine {
             kernel: if named.exists() { named } else { kernel.into() },
             initrd: initrd.unwrap_or_else(|| guest.join("initramfs.cpio")),
-            memory: self.memory,
+            memory: self.memory.unwrap_or(memory),
         }
     }
 
@@ -124,7 +128,7 @@ fn boot(options: &Options) -> Result<Table, String> {
         table.add(kernel, "peak MiB");
     }
     for (k, kernel) in options.kernel.iter().enumerate() {
-        let machine = options.machine(kernel, None);
+        let machine = options.machine(kernel, None, 1024);
         // The first round warms the page cache.
         for round in 0..=options.runs {
             for (column, subject) in subjects.iter().enumerate() {
@@ -144,16 +148,24 @@ fn boot(options: &Options) -> Result<Table, String> {
 
 fn guest(options: &Options) -> Result<Table, String> {
     let jobs = shell::jobs(|name, group| options.wants(name, group));
-    let machine = options.machine(&options.kernel[0], None);
+    let machine = options.machine(&options.kernel[0], None, 1024);
     Ok(measure(&options.plan("Shell programs: seconds by the host's clock", &machine, &jobs), &options.subjects()))
 }
 
 fn kernels(options: &Options) -> Result<Table, String> {
     let (jobs, initrd) = kernels::prepare(|name, group| options.wants(name, group))?;
-    let machine = options.machine(&options.kernel[0], Some(initrd));
+    let machine = options.machine(&options.kernel[0], Some(initrd), 1024);
     let mut subjects = options.subjects();
     subjects.push(Subject::native());
     Ok(measure(&options.plan("Small programs: seconds", &machine, &jobs), &subjects))
+}
+
+fn apps(options: &Options) -> Result<Table, String> {
+    let (jobs, initrd) = apps::prepare(|name, group| options.wants(name, group))?;
+    let machine = options.machine(&options.kernel[0], Some(initrd), 2048);
+    let mut subjects = options.subjects();
+    subjects.push(Subject::native());
+    Ok(measure(&options.plan("Programs from Debian: seconds", &machine, &jobs), &subjects))
 }
 
 fn main() -> ExitCode {
@@ -162,6 +174,7 @@ fn main() -> ExitCode {
         Suite::Boot(options) => (options, boot(options)),
         Suite::Guest(options) => (options, guest(options)),
         Suite::Kernels(options) => (options, kernels(options)),
+        Suite::Apps(options) => (options, apps(options)),
     };
     let outcome = table.and_then(|table| {
         print!("{table}");

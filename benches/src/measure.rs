@@ -43,6 +43,9 @@ pub fn measure(plan: &Plan<'_>, subjects: &[Subject]) -> Table {
             for (&j, outcome) in rows.iter().zip(outcomes) {
                 let cell = &mut table.rows[j].cells[column];
                 match outcome {
+                    Ok(outcome) if subject.kind == Kind::Native && !plan.jobs[j].portable => {
+                        cell.runs.push(outcome.seconds);
+                    }
                     Ok(outcome) => {
                         let (result, from) =
                             expected[j].get_or_insert_with(|| (outcome.result.clone(), subject.name.clone()));

@@ -61,7 +61,15 @@ impl Drop for Session {
 
 impl Session {
     pub fn start(mut command: Command) -> Result<Self, String> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: prctl is async-signal-safe and touches nothing of this process.
+        unsafe {
+            // A harness that is killed takes its guest with it.
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
         let started = Instant::now();
         let mut child =
             command.spawn().map_err(|e| format!("cannot start {}: {e}", command.get_program().display()))?;

@@ -23,6 +23,7 @@ pub fn jobs(wanted: impl Fn(&str, &str) -> bool) -> Vec<Job> {
             name: name.into(),
             group: "shell".into(),
             clock: Clock::Host,
+            portable: true,
             guest: line.into(),
             native: None,
         })

@@ -1,0 +1,5 @@
+# group: fp
+# portable: no (a compiler's fused multiplications and additions change pixels)
+# Ray tracing.
+. "${0%/*}/prelude.sh"
+run usr/bin/povray +I"${0%/*}/scene.pov" +O- +FP +W96 +H72 +WT1 +A0.3 -D -GA 2>/dev/null
