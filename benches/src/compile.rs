@@ -16,7 +16,7 @@ pub const NATIVE: Compiler = Compiler { program: "gcc", package: "gcc libc6-dev"
 
 /// The value of `// name: value` (or `# name: value`) among the first lines of a program.
 pub fn header(source: &str, name: &str) -> Option<String> {
-    let comments = source.lines().take_while(|line| line.starts_with("//") || line.starts_with('#'));
+    let comments = source.lines().take_while(|line| ["//", "# "].iter().any(|start| line.starts_with(start)));
     comments
         .filter_map(|line| line.trim_start_matches(['/', '#']).trim().split_once(": "))
         .find_map(|(key, value)| (key == name).then(|| value.to_owned()))

@@ -1,12 +1,12 @@
 //! The guest's file system: the BusyBox initramfs with more files.
 
 use crate::subject::root;
+use ::tests::initramfs::Archive;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tests::initramfs::Archive;
 
 /// Files and symbolic links to add: where they are, and their names in the guest.
 #[derive(Default)]

@@ -178,7 +178,7 @@ pub fn write(directory: &Path) -> Result<(), String> {
         ("data.xml", people(1100)),
         ("alignment", alignment()),
         ("sequences", sequences(600)),
-        ("source.i", c_source(22)),
+        ("source.i", c_source(10)),
         ("beam.inp", beam(24, 4)),
     ] {
         let path = directory.join(name);

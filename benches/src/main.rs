@@ -6,11 +6,13 @@ mod compile;
 mod figures;
 mod image;
 mod inputs;
+mod jit;
 mod job;
 mod kernels;
 mod measure;
 mod session;
 mod shell;
+mod spec;
 mod subject;
 mod svg;
 mod table;
@@ -21,7 +23,7 @@ use session::Session;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use subject::{Machine, Subject};
+use subject::{Kind, Machine, Subject};
 use table::Table;
 
 #[derive(Parser)]
@@ -41,6 +43,28 @@ enum Suite {
     Kernels(Options),
     /// Programs from Debian on made-up input; scripts/fetch-apps fetches them.
     Apps(Options),
+    /// What translation costs, from the launcher's statistics of a boot.
+    Jit(Options),
+    /// A SPEC CPU2006 tree of the user's with arm64 programs.
+    Spec2006(SpecOptions),
+}
+
+#[derive(Args)]
+struct SpecOptions {
+    /// Where SPEC CPU2006 is installed.
+    #[arg(long, value_name = "DIR")]
+    spec: PathBuf,
+    /// The size of the input: test, train or ref.
+    #[arg(long, default_value = "ref", value_parser = ["test", "train", "ref"])]
+    size: String,
+    /// Lets runspec build and set up with this configuration first, as for a cross compiler.
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+    /// What runspec is to set up: benchmarks' names, `int`, `fp` or `all`.
+    #[arg(long, default_value = "all")]
+    benchmarks: String,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[derive(Args)]
@@ -72,9 +96,9 @@ struct Options {
     /// Only programs whose names contain this, or of the group with this name; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Seconds after which a program counts as hung.
-    #[arg(long, default_value_t = 300)]
-    limit: u64,
+    /// Seconds after which a program counts as hung; 300, or what the suite needs.
+    #[arg(long)]
+    limit: Option<u64>,
     /// Writes the table as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -113,7 +137,7 @@ impl Options {
     }
 
     fn plan<'a>(&self, title: &'a str, machine: &'a Machine, jobs: &'a [job::Job]) -> Plan<'a> {
-        Plan { title, machine, jobs, rounds: self.runs, limit: Duration::from_secs(self.limit) }
+        Plan { title, machine, jobs, rounds: self.runs, limit: Duration::from_secs(self.limit.unwrap_or(300)) }
     }
 }
 
@@ -168,6 +192,34 @@ fn apps(options: &Options) -> Result<Table, String> {
     Ok(measure(&options.plan("Programs from Debian: seconds", &machine, &jobs), &subjects))
 }
 
+fn jit(options: &Options) -> Result<Table, String> {
+    let subjects: Vec<Subject> = options.subjects().into_iter().filter(|s| s.kind == Kind::Ours).collect();
+    jit::measure(&options.machine(&options.kernel[0], None, 1024), &subjects, options.runs)
+}
+
+fn spec2006(spec: &SpecOptions) -> Result<Table, String> {
+    let options = &spec.options;
+    let tree = spec::Tree { directory: spec.spec.clone(), size: spec.size.clone() };
+    if let Some(config) = &spec.config {
+        tree.set_up(config, &spec.benchmarks)?;
+    }
+    let subjects = options.subjects();
+    let title = format!("SPEC CPU2006, {} inputs: seconds (not a SPEC metric)", spec.size);
+    let mut table = Table::new(&title, &subjects);
+    let mut benchmarks = tree.benchmarks()?;
+    benchmarks.retain(|benchmark| options.wants(&benchmark.name, benchmark.group()));
+    benchmarks.sort_by_key(|benchmark| benchmark.group() == "fp");
+    for benchmark in &benchmarks {
+        let (job, initrd) = spec::prepare(benchmark)?;
+        let machine = options.machine(&options.kernel[0], Some(initrd), 4096);
+        let jobs = [job];
+        // The longest takes an hour or two under an emulator.
+        let limit = Duration::from_secs(options.limit.unwrap_or(6 * 3600));
+        table.merge(measure(&Plan { limit, ..options.plan(&title, &machine, &jobs) }, &subjects));
+    }
+    Ok(table)
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let (options, table) = match &cli.suite {
@@ -175,6 +227,8 @@ fn main() -> ExitCode {
         Suite::Guest(options) => (options, guest(options)),
         Suite::Kernels(options) => (options, kernels(options)),
         Suite::Apps(options) => (options, apps(options)),
+        Suite::Jit(options) => (options, jit(options)),
+        Suite::Spec2006(spec) => (&spec.options, spec2006(spec)),
     };
     let outcome = table.and_then(|table| {
         print!("{table}");

@@ -35,6 +35,8 @@ pub struct Reply {
 /// What is known after the guest's end.
 pub struct End {
     pub peak_mib: f64,
+    /// What came on stderr.
+    pub errors: String,
 }
 
 fn reader(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
@@ -164,6 +166,7 @@ impl Session {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        let errors = String::from_utf8_lossy(&self.errors.iter().flatten().collect::<Vec<_>>()).into_owned();
         let mut status = 0;
         // SAFETY: rusage is plain data for which zero is valid; wait4 fills it for this child, which nobody else reaps.
         let usage = unsafe {
@@ -172,7 +175,7 @@ impl Session {
             usage
         };
         self.reaped = true;
-        Ok(End { peak_mib: usage.ru_maxrss as f64 / 1024.0 })
+        Ok(End { peak_mib: usage.ru_maxrss as f64 / 1024.0, errors })
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    fn median(&self) -> Option<f64> {
+    pub fn median(&self) -> Option<f64> {
         (self.error.is_none() && !self.runs.is_empty()).then(|| median(&self.runs))
     }
 }
@@ -41,6 +41,7 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// Whether a mean over all groups makes sense.
     pub overall: bool,
+    pub notes: Vec<String>,
     pub warnings: Vec<String>,
 }
 
@@ -62,6 +63,7 @@ impl Table {
             columns: subjects.iter().map(|s| Column { name: s.name.clone(), kind: s.kind }).collect(),
             rows: Vec::new(),
             overall: true,
+            notes: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -71,6 +73,13 @@ impl Table {
         let cells = self.columns.iter().map(|_| Cell::default()).collect();
         self.rows.push(Row { name: name.into(), group: group.into(), cells });
         self.rows.last_mut().expect("just pushed")
+    }
+
+    /// Adds the rows of a table with the same columns.
+    pub fn merge(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.notes.extend(other.notes);
+        self.warnings.extend(other.warnings);
     }
 
     fn of_kind<'a>(&'a self, row: &'a Row, kind: Kind) -> impl Iterator<Item = Option<f64>> + 'a {
@@ -170,7 +179,7 @@ impl Table {
         if self.overall {
             means.insert("all".into(), named(&self.means(None)));
         }
-        json!({ "title": self.title, "columns": self.columns, "rows": rows, "geometric_means": means, "warnings": self.warnings })
+        json!({ "title": self.title, "columns": self.columns, "rows": rows, "geometric_means": means, "notes": self.notes, "warnings": self.warnings })
     }
 
     pub fn write_json(&self, path: &Path) -> Result<(), String> {
@@ -259,6 +268,9 @@ impl fmt::Display for Table {
         if slower > 0 {
             writeln!(f, "{slower} of {} slower than QEMU, marked", self.rows.len())?;
         }
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
@@ -284,6 +296,7 @@ pub mod tests {
             ],
             rows: Vec::new(),
             overall: true,
+            notes: vec!["remark".into()],
             warnings: vec!["clocks".into()],
         };
         for (name, group, figures) in [
@@ -328,7 +341,7 @@ pub mod tests {
         assert!(line("c ").ends_with("< QEMU") && !line("a ").contains('<'));
         assert!(line("b ").contains("FAILED"));
         assert!(line("geometric mean of all").contains("1.31"), "{text}");
-        assert!(text.contains("1 of 3 slower than QEMU") && text.contains("warning: clocks"));
+        assert!(text.contains("1 of 3 slower than QEMU") && text.contains("\nremark\nwarning: clocks"));
         assert!(text.contains("QEMU/old") && text.contains("old/new") && text.contains("old/native"));
     }
 
