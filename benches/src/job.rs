@@ -3,6 +3,7 @@
 //! A program usually measures itself: it prints `seconds=S checksum=C` by the clock it sees. The host's clock is noted as well,
 //! since a guest's clock that goes slow would flatter whoever runs the guest.
 
+use crate::cpu_time;
 use crate::session::Session;
 use crate::subject::{Kind, Machine, Subject};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// By the host's clock, the program's start and end included.
     pub host_seconds: f64,
+    /// Processor time on the host, the program's start and end included.
+    pub cpu_seconds: f64,
     pub result: String,
 }
 
@@ -52,14 +55,12 @@ fn parse(output: &str) -> Option<(f64, &str)> {
 }
 
 impl Job {
-    fn outcome(&self, output: &str, host_seconds: f64) -> Result<Outcome, String> {
-        match self.clock {
-            Clock::Host => Ok(Outcome { seconds: host_seconds, host_seconds, result: output.trim().to_owned() }),
-            Clock::Program => {
-                let (seconds, result) = parse(output).ok_or_else(|| format!("no result in its output:\n{output}"))?;
-                Ok(Outcome { seconds, host_seconds, result: result.to_owned() })
-            }
-        }
+    fn outcome(&self, output: &str, host_seconds: f64, cpu_seconds: f64) -> Result<Outcome, String> {
+        let (seconds, result) = match self.clock {
+            Clock::Host => (host_seconds, output.trim()),
+            Clock::Program => parse(output).ok_or_else(|| format!("no result in its output:\n{output}"))?,
+        };
+        Ok(Outcome { seconds, host_seconds, cpu_seconds, result: result.to_owned() })
     }
 
     /// The outer error means that the guest can't be used any more.
@@ -68,19 +69,19 @@ impl Job {
         if reply.status != 0 {
             return Ok(Err(format!("ended with status {}:\n{}", reply.status, reply.output.trim())));
         }
-        Ok(self.outcome(&reply.output, reply.seconds))
+        Ok(self.outcome(&reply.output, reply.seconds, reply.cpu_seconds))
     }
 
     fn run_here(&self) -> Result<Outcome, String> {
         let (program, arguments) = self.native.as_ref().ok_or("does not exist for this machine")?;
-        let started = Instant::now();
+        let (started, cpu_before) = (Instant::now(), cpu_time::of_children());
         let done = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
-        let seconds = started.elapsed().as_secs_f64();
+        let (seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), cpu_time::of_children() - cpu_before);
         let output = String::from_utf8_lossy(&done.stdout);
         if !done.status.success() {
             return Err(format!("{}:\n{output}{}", done.status, String::from_utf8_lossy(&done.stderr)));
         }
-        self.outcome(&output, seconds)
+        self.outcome(&output, seconds, cpu_seconds)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod apps;
 mod compile;
+mod cpu_time;
 mod figures;
 mod image;
 mod inputs;
@@ -93,6 +94,9 @@ struct Options {
     /// Counted runs of each.
     #[arg(short = 'n', long, default_value_t = 3)]
     runs: usize,
+    /// Counts processor time of the guest's process instead of time that passes: for machines with other work.
+    #[arg(long)]
+    cpu_time: bool,
     /// Only programs whose names contain this, or of the group with this name; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -137,7 +141,8 @@ impl Options {
     }
 
     fn plan<'a>(&self, title: &'a str, machine: &'a Machine, jobs: &'a [job::Job]) -> Plan<'a> {
-        Plan { title, machine, jobs, rounds: self.runs, limit: Duration::from_secs(self.limit.unwrap_or(300)) }
+        let limit = Duration::from_secs(self.limit.unwrap_or(300));
+        Plan { title, machine, jobs, rounds: self.runs, cpu_time: self.cpu_time, limit }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs a list of jobs on all subjects in alternation, compares results and clocks, and makes the table.
 
-use crate::job::{Job, Outcomes, run};
+use crate::job::{Job, Outcome, Outcomes, run};
 use crate::subject::{Kind, Machine, Subject};
 use crate::table::Table;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub struct Plan<'a> {
     pub machine: &'a Machine,
     pub jobs: &'a [Job],
     pub rounds: usize,
+    /// Whether processor time on the host counts, not time that passes.
+    pub cpu_time: bool,
     /// Per program.
     pub limit: Duration,
 }
@@ -41,17 +43,18 @@ pub fn measure(plan: &Plan<'_>, subjects: &[Subject]) -> Table {
             if subject.kind != Kind::Native {
                 table.warnings.extend(clock_warning(&subject.name, &outcomes));
             }
+            let figure = |outcome: &Outcome| if plan.cpu_time { outcome.cpu_seconds } else { outcome.seconds };
             for (&j, outcome) in rows.iter().zip(outcomes) {
                 let cell = &mut table.rows[j].cells[column];
                 match outcome {
                     Ok(outcome) if subject.kind == Kind::Native && !plan.jobs[j].portable => {
-                        cell.runs.push(outcome.seconds);
+                        cell.runs.push(figure(&outcome));
                     }
                     Ok(outcome) => {
                         let (result, from) =
                             expected[j].get_or_insert_with(|| (outcome.result.clone(), subject.name.clone()));
                         if *result == outcome.result {
-                            cell.runs.push(outcome.seconds);
+                            cell.runs.push(figure(&outcome));
                         } else {
                             cell.error = Some(format!("gives {}, {from} gives {result}", outcome.result));
                         }
@@ -75,10 +78,9 @@ fn clock_warning(name: &str, outcomes: &Outcomes) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Outcome;
 
     fn outcome(seconds: f64, host_seconds: f64) -> Result<Outcome, String> {
-        Ok(Outcome { seconds, host_seconds, result: String::new() })
+        Ok(Outcome { seconds, host_seconds, cpu_seconds: 0.0, result: String::new() })
     }
 
     #[test]

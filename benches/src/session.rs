@@ -1,5 +1,6 @@
 //! A running guest's console: waits for text, types, and gives errors, not panics, when the guest hangs or ends.
 
+use crate::cpu_time;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -30,6 +31,8 @@ pub struct Reply {
     pub status: i32,
     /// From the command's start to its end, by the host's clock.
     pub seconds: f64,
+    /// Processor time that the guest's process used meanwhile.
+    pub cpu_seconds: f64,
 }
 
 /// What is known after the guest's end.
@@ -146,13 +149,14 @@ impl Session {
         self.send(&format!("{line}; echo '<''end>'\" $?\"\n"))?;
         self.expect("<''end>'", limit)?;
         self.expect("\n", limit)?;
-        let started = Instant::now();
+        let cpu = |session: &Self| cpu_time::of_process(session.child.id()).map_err(|e| e.to_string());
+        let (started, cpu_before) = (Instant::now(), cpu(self)?);
         let output = self.expect("<end> ", limit)?;
-        let seconds = started.elapsed().as_secs_f64();
+        let (seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), cpu(self)? - cpu_before);
         let status = self.expect("\n", limit)?;
         self.prompt(limit)?;
         let status = status.trim().parse().map_err(|_| format!("'{status}' is not an exit status"))?;
-        Ok(Reply { output, status, seconds })
+        Ok(Reply { output, status, seconds, cpu_seconds })
     }
 
     /// Powers the guest off and waits for the end.
