@@ -1,18 +1,31 @@
 //! The benchmark harness. Every figure is a ratio from one run: the same kernel, initramfs and memory under this project's
-//! launcher and under QEMU TCG, in alternation, medians compared.
-//!
-//! `cargo run --release -p benches -- boot` measures the time to the shell's first prompt and the peak memory;
-//! `... -- guest` measures shell programs inside the guest.
+//! launcher and under QEMU TCG, in alternation, medians compared. `docs/benchmarks.md` says what each suite measures.
 
-mod programs;
-mod report;
+mod apps;
+mod compile;
+mod cpu_time;
+mod figures;
+mod image;
+mod inputs;
+mod jit;
+mod job;
+mod kernels;
+mod measure;
+mod session;
+mod shell;
+mod spec;
 mod subject;
+mod svg;
+mod table;
 
 use clap::{Args, Parser, Subcommand};
-use report::{Row, Table};
+use measure::{Plan, measure};
+use session::Session;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use subject::{Machine, Subject};
+use std::time::Duration;
+use subject::{Kind, Machine, Subject};
+use table::Table;
 
 #[derive(Parser)]
 #[command(about = "Measures guests under this project and under QEMU, side by side")]
@@ -25,8 +38,34 @@ struct Cli {
 enum Suite {
     /// Time from start to the shell's first prompt, and peak memory.
     Boot(Options),
-    /// Programs run by the guest's shell: results are compared.
+    /// Command lines run by the guest's shell.
     Guest(Options),
+    /// Small C programs: integer, floating point, memory, system.
+    Kernels(Options),
+    /// Programs from Debian on made-up input; scripts/fetch-apps fetches them.
+    Apps(Options),
+    /// What translation costs, from the launcher's statistics of a boot.
+    Jit(Options),
+    /// A SPEC CPU2006 tree of the user's with arm64 programs.
+    Spec2006(SpecOptions),
+}
+
+#[derive(Args)]
+struct SpecOptions {
+    /// Where SPEC CPU2006 is installed.
+    #[arg(long, value_name = "DIR")]
+    spec: PathBuf,
+    /// The size of the input: test, train or ref.
+    #[arg(long, default_value = "ref", value_parser = ["test", "train", "ref"])]
+    size: String,
+    /// Lets runspec build and set up with this configuration first, as for a cross compiler.
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+    /// What runspec is to set up: benchmarks' names, `int`, `fp` or `all`.
+    #[arg(long, default_value = "all")]
+    benchmarks: String,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[derive(Args)]
@@ -34,93 +73,154 @@ struct Options {
     /// Kernel Images (or directories below target/guest: generic, cloud, backports, backports-cloud).
     #[arg(long, default_value = "generic")]
     kernel: Vec<String>,
+    /// A launcher to measure, as PATH or NAME=PATH; may be repeated. The one built beside this program otherwise.
+    #[arg(long, value_name = "[NAME=]PATH")]
+    launcher: Vec<String>,
     /// The QEMU to compare with.
     #[arg(long, default_value = "qemu-system-aarch64")]
     qemu: PathBuf,
     /// QEMU's CPU models; the faster one counts.
     #[arg(long, default_values = ["cortex-a57", "max,pauth-impdef=on"])]
     qemu_cpu: Vec<String>,
+    /// Measures without QEMU.
+    #[arg(long)]
+    no_qemu: bool,
     /// The launcher's accelerator.
     #[arg(long, default_value = "auto")]
     accel: String,
-    /// Guest memory in MiB.
-    #[arg(short, long, default_value_t = 1024)]
-    memory: u32,
+    /// Guest memory in MiB; 1024, or what the suite needs.
+    #[arg(short, long)]
+    memory: Option<u32>,
     /// Counted runs of each.
-    #[arg(short = 'n', long, default_value_t = 5)]
+    #[arg(short = 'n', long, default_value_t = 3)]
     runs: usize,
-    /// Writes the table as JSON, too.
+    /// Counts processor time of the guest's process instead of time that passes: for machines with other work.
     #[arg(long)]
+    cpu_time: bool,
+    /// Only programs whose names contain this, or of the group with this name; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Seconds after which a program counts as hung; 300, or what the suite needs.
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Writes the table as JSON, too.
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draws the ratios to QEMU, too.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// More arguments for the launcher.
+    #[arg(last = true)]
+    extra: Vec<String>,
 }
 
 impl Options {
     fn subjects(&self) -> Vec<Subject> {
-        let mut subjects = vec![Subject::ours(&self.accel)];
-        subjects.extend(self.qemu_cpu.iter().map(|cpu| Subject::qemu(&self.qemu, cpu)));
+        let mut subjects: Vec<Subject> = match self.launcher.as_slice() {
+            [] => vec![Subject::ours(None, &self.accel, &self.extra)],
+            given => given.iter().map(|l| Subject::ours(Some(l), &self.accel, &self.extra)).collect(),
+        };
+        if !self.no_qemu {
+            subjects.extend(self.qemu_cpu.iter().map(|cpu| Subject::qemu(&self.qemu, cpu)));
+        }
         subjects
     }
 
-    fn machine(&self, kernel: &str) -> Machine {
+    fn machine(&self, kernel: &str, initrd: Option<PathBuf>, memory: u32) -> Machine {
         let guest = subject::root().join("target/guest");
         let named = guest.join(kernel).join("Image");
         Machine {
             kernel: if named.exists() { named } else { kernel.into() },
-            initrd: guest.join("initramfs.cpio"),
-            memory: self.memory,
+            initrd: initrd.unwrap_or_else(|| guest.join("initramfs.cpio")),
+            memory: self.memory.unwrap_or(memory),
         }
     }
-}
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+    fn wants(&self, name: &str, group: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()) || group == only)
+    }
+
+    fn plan<'a>(&self, title: &'a str, machine: &'a Machine, jobs: &'a [job::Job]) -> Plan<'a> {
+        let limit = Duration::from_secs(self.limit.unwrap_or(300));
+        Plan { title, machine, jobs, rounds: self.runs, cpu_time: self.cpu_time, limit }
+    }
 }
 
 fn boot(options: &Options) -> Result<Table, String> {
     let subjects = options.subjects();
-    let mut table = Table::new("seconds to the shell's first prompt; peak MiB", &subjects);
+    let mut table = Table::new("Boot to the shell's first prompt", &subjects);
+    table.overall = false;
     for kernel in &options.kernel {
-        let machine = options.machine(kernel);
-        let mut seconds = vec![Vec::new(); subjects.len()];
-        let mut memory = vec![Vec::new(); subjects.len()];
-        for run in 0..=options.runs {
-            for (i, subject) in subjects.iter().enumerate() {
-                let boot = subject.boot(&machine)?;
-                // The first round warms the page cache.
-                if run > 0 {
-                    seconds[i].push(boot.seconds);
-                    memory[i].push(boot.peak_mib);
+        table.add(kernel, "seconds");
+    }
+    for kernel in &options.kernel {
+        table.add(kernel, "peak MiB");
+    }
+    for (k, kernel) in options.kernel.iter().enumerate() {
+        let machine = options.machine(kernel, None, 1024);
+        // The first round warms the page cache.
+        for round in 0..=options.runs {
+            for (column, subject) in subjects.iter().enumerate() {
+                let failed = |e| format!("{}: {e}", subject.name);
+                let session = subject.command(&machine).and_then(Session::boot).map_err(failed)?;
+                let seconds = session.started.elapsed().as_secs_f64();
+                let end = session.finish().map_err(failed)?;
+                if round > 0 {
+                    table.rows[k].cells[column].runs.push(seconds);
+                    table.rows[options.kernel.len() + k].cells[column].runs.push(end.peak_mib);
                 }
             }
         }
-        table.rows.push(Row { name: format!("boot {kernel}"), figures: seconds.into_iter().map(median).collect() });
-        table.rows.push(Row { name: format!("memory {kernel}"), figures: memory.into_iter().map(median).collect() });
     }
     Ok(table)
 }
 
 fn guest(options: &Options) -> Result<Table, String> {
-    let subjects = options.subjects();
-    let mut table = Table::new("seconds per program, by the host's clock", &subjects);
-    let machine = options.machine(&options.kernel[0]);
-    let mut figures = vec![vec![Vec::new(); subjects.len()]; programs::ALL.len()];
-    let mut results: Vec<Option<String>> = vec![None; programs::ALL.len()];
-    for _ in 0..options.runs {
-        for (i, subject) in subjects.iter().enumerate() {
-            let outcomes = subject.run_programs(&machine, programs::ALL)?;
-            for (p, outcome) in outcomes.into_iter().enumerate() {
-                figures[p][i].push(outcome.seconds);
-                let expected = results[p].get_or_insert_with(|| outcome.output.clone());
-                if *expected != outcome.output {
-                    let name = programs::ALL[p].name;
-                    return Err(format!("{name}: {} gives '{}', not '{expected}'", subject.name, outcome.output));
-                }
-            }
-        }
+    let jobs = shell::jobs(|name, group| options.wants(name, group));
+    let machine = options.machine(&options.kernel[0], None, 1024);
+    Ok(measure(&options.plan("Shell programs: seconds by the host's clock", &machine, &jobs), &options.subjects()))
+}
+
+fn kernels(options: &Options) -> Result<Table, String> {
+    let (jobs, initrd) = kernels::prepare(|name, group| options.wants(name, group))?;
+    let machine = options.machine(&options.kernel[0], Some(initrd), 1024);
+    let mut subjects = options.subjects();
+    subjects.push(Subject::native());
+    Ok(measure(&options.plan("Small programs: seconds", &machine, &jobs), &subjects))
+}
+
+fn apps(options: &Options) -> Result<Table, String> {
+    let (jobs, initrd) = apps::prepare(|name, group| options.wants(name, group))?;
+    let machine = options.machine(&options.kernel[0], Some(initrd), 2048);
+    let mut subjects = options.subjects();
+    subjects.push(Subject::native());
+    Ok(measure(&options.plan("Programs from Debian: seconds", &machine, &jobs), &subjects))
+}
+
+fn jit(options: &Options) -> Result<Table, String> {
+    let subjects: Vec<Subject> = options.subjects().into_iter().filter(|s| s.kind == Kind::Ours).collect();
+    jit::measure(&options.machine(&options.kernel[0], None, 1024), &subjects, options.runs)
+}
+
+fn spec2006(spec: &SpecOptions) -> Result<Table, String> {
+    let options = &spec.options;
+    let tree = spec::Tree { directory: spec.spec.clone(), size: spec.size.clone() };
+    if let Some(config) = &spec.config {
+        tree.set_up(config, &spec.benchmarks)?;
     }
-    for (program, figures) in programs::ALL.iter().zip(figures) {
-        table.rows.push(Row { name: program.name.to_owned(), figures: figures.into_iter().map(median).collect() });
+    let subjects = options.subjects();
+    let title = format!("SPEC CPU2006, {} inputs: seconds (not a SPEC metric)", spec.size);
+    let mut table = Table::new(&title, &subjects);
+    let mut benchmarks = tree.benchmarks()?;
+    benchmarks.retain(|benchmark| options.wants(&benchmark.name, benchmark.group()));
+    benchmarks.sort_by_key(|benchmark| benchmark.group() == "fp");
+    for benchmark in &benchmarks {
+        let (job, initrd) = spec::prepare(benchmark)?;
+        let machine = options.machine(&options.kernel[0], Some(initrd), 4096);
+        let jobs = [job];
+        // The longest takes an hour or two under an emulator.
+        let limit = Duration::from_secs(options.limit.unwrap_or(6 * 3600));
+        table.merge(measure(&Plan { limit, ..options.plan(&title, &machine, &jobs) }, &subjects));
     }
     Ok(table)
 }
@@ -130,10 +230,19 @@ fn main() -> ExitCode {
     let (options, table) = match &cli.suite {
         Suite::Boot(options) => (options, boot(options)),
         Suite::Guest(options) => (options, guest(options)),
+        Suite::Kernels(options) => (options, kernels(options)),
+        Suite::Apps(options) => (options, apps(options)),
+        Suite::Jit(options) => (options, jit(options)),
+        Suite::Spec2006(spec) => (&spec.options, spec2006(spec)),
     };
     let outcome = table.and_then(|table| {
         print!("{table}");
-        options.json.as_ref().map_or(Ok(()), |path| table.write_json(path))
+        options.json.as_ref().map_or(Ok(()), |path| table.write_json(path))?;
+        options.svg.as_ref().map_or(Ok(()), |path| svg::write(&table, path))?;
+        match table.errors() {
+            errors if errors.is_empty() => Ok(()),
+            errors => Err(errors.join("\n")),
+        }
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

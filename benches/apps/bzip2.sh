@@ -1,0 +1,6 @@
+# group: integer
+# Block-sorting compression and decompression.
+. "${0%/*}/prelude.sh"
+run bin/bzip2 -9 -c "$INPUT/text" >packed
+cat packed
+run bin/bzip2 -dc packed

@@ -1,0 +1,26 @@
+// group: fp
+// flags: -O3 -fassociative-math -fno-signed-zeros -fno-trapping-math
+// Dot products in double precision: a vectorised reduction.
+#define ITERATIONS 3600
+#include "bench.h"
+
+#define N 16384
+
+static double x[N], y[N];
+
+__attribute__((noinline)) static double product(void) {
+    double sum = 0;
+    for (int i = 0; i < N; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+static uint64_t work(uint64_t iterations) {
+    // Small whole numbers: every order of additions gives the same sum.
+    for (int i = 0; i < N; i++) x[i] = (double)(i % 7), y[i] = (double)(i % 5);
+    uint64_t sum = 0;
+    while (iterations--) {
+        x[iterations % N] = (double)(iterations % 3);
+        sum = fold(sum, (uint64_t)product());
+    }
+    return sum;
+}

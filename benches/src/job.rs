@@ -1,0 +1,159 @@
+//! Programs to measure, and running a list of them in a guest or on this machine.
+//!
+//! A program usually measures itself: it prints `seconds=S checksum=C` by the clock it sees. The host's clock is noted as well,
+//! since a guest's clock that goes slow would flatter whoever runs the guest.
+
+use crate::cpu_time;
+use crate::session::Session;
+use crate::subject::{Kind, Machine, Subject};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Which clock counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The program says how long it took and gives a checksum.
+    Program,
+    /// The host's: the program's output is its result.
+    Host,
+}
+
+pub struct Job {
+    pub name: String,
+    pub group: String,
+    pub clock: Clock,
+    /// Whether this machine's result is the guest's.
+    pub portable: bool,
+    /// A line for the guest's shell.
+    pub guest: String,
+    /// Program and arguments on this machine.
+    pub native: Option<(PathBuf, Vec<String>)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What counts.
+    pub seconds: f64,
+    /// By the host's clock, the program's start and end included.
+    pub host_seconds: f64,
+    /// Processor time on the host, the program's start and end included.
+    pub cpu_seconds: f64,
+    pub result: String,
+}
+
+/// A result per job, or why there is none.
+pub type Outcomes = Vec<Result<Outcome, String>>;
+
+/// Finds `seconds=S checksum=C` in a program's output.
+fn parse(output: &str) -> Option<(f64, &str)> {
+    output.lines().rev().find_map(|line| {
+        let (_, rest) = line.split_once("seconds=")?;
+        let (seconds, checksum) = rest.split_once(" checksum=")?;
+        Some((seconds.parse().ok()?, checksum.trim()))
+    })
+}
+
+impl Job {
+    fn outcome(&self, output: &str, host_seconds: f64, cpu_seconds: f64) -> Result<Outcome, String> {
+        let (seconds, result) = match self.clock {
+            Clock::Host => (host_seconds, output.trim()),
+            Clock::Program => parse(output).ok_or_else(|| format!("no result in its output:\n{output}"))?,
+        };
+        Ok(Outcome { seconds, host_seconds, cpu_seconds, result: result.to_owned() })
+    }
+
+    /// The outer error means that the guest can't be used any more.
+    fn run_in(&self, session: &mut Session, limit: Duration) -> Result<Result<Outcome, String>, String> {
+        let reply = session.run(&self.guest, limit)?;
+        if reply.status != 0 {
+            return Ok(Err(format!("ended with status {}:\n{}", reply.status, reply.output.trim())));
+        }
+        Ok(self.outcome(&reply.output, reply.seconds, reply.cpu_seconds))
+    }
+
+    fn run_here(&self) -> Result<Outcome, String> {
+        let (program, arguments) = self.native.as_ref().ok_or("does not exist for this machine")?;
+        let (started, cpu_before) = (Instant::now(), cpu_time::of_children());
+        let done = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
+        let (seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), cpu_time::of_children() - cpu_before);
+        let output = String::from_utf8_lossy(&done.stdout);
+        if !done.status.success() {
+            return Err(format!("{}:\n{output}{}", done.status, String::from_utf8_lossy(&done.stderr)));
+        }
+        self.outcome(&output, seconds, cpu_seconds)
+    }
+}
+
+/// Shows progress.
+fn told(job: &Job, outcome: Result<Outcome, String>) -> Result<Outcome, String> {
+    match &outcome {
+        Ok(outcome) => eprintln!("  {:<24}{:>10.3}", job.name, outcome.seconds),
+        Err(error) => eprintln!("  {:<24}    failed: {}", job.name, error.lines().next().unwrap_or_default()),
+    }
+    outcome
+}
+
+/// Runs every job once. After one that hangs or brings the guest down, the others run in a fresh guest.
+pub fn run(subject: &Subject, machine: &Machine, jobs: &[&Job], limit: Duration) -> Outcomes {
+    if subject.kind == Kind::Native {
+        return jobs.iter().map(|job| told(job, job.run_here())).collect();
+    }
+    let mut outcomes = Outcomes::new();
+    while outcomes.len() < jobs.len() {
+        let booted = subject.command(machine).and_then(Session::boot).and_then(|mut session| {
+            session.widen()?;
+            Ok(session)
+        });
+        let mut session = match booted {
+            Ok(session) => session,
+            Err(error) => {
+                outcomes.resize(jobs.len(), Err(format!("the guest does not boot: {error}")));
+                break;
+            }
+        };
+        loop {
+            let Some(job) = jobs.get(outcomes.len()) else {
+                // Every result is there; a guest that can't power off is killed.
+                let _ = session.finish();
+                break;
+            };
+            match job.run_in(&mut session, limit) {
+                Ok(outcome) => outcomes.push(told(job, outcome)),
+                Err(error) => {
+                    outcomes.push(told(job, Err(error)));
+                    break;
+                }
+            }
+        }
+    }
+    outcomes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(clock: Clock, native: &[&str]) -> Job {
+        let native = native.split_first().map(|(p, a)| (p.into(), a.iter().map(|&s| s.to_owned()).collect()));
+        Job { name: "j".into(), group: "g".into(), clock, portable: true, guest: String::new(), native }
+    }
+
+    #[test]
+    fn results_are_found_among_other_output() {
+        assert_eq!(parse("hello\nseconds=1.5 checksum=00ff\n"), Some((1.5, "00ff")));
+        assert_eq!(parse("[ 1.2] seconds=0.25 checksum=ab\r\n\n"), Some((0.25, "ab")));
+        assert_eq!(parse("seconds=x checksum=1"), None);
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn native_programs_run() {
+        let outcome = job(Clock::Program, &["echo", "seconds=2 checksum=7"]).run_here().unwrap();
+        assert_eq!((outcome.seconds, outcome.result.as_str()), (2.0, "7"));
+        assert_eq!(job(Clock::Host, &["echo", "text"]).run_here().unwrap().result, "text");
+        assert!(job(Clock::Program, &["echo", "text"]).run_here().unwrap_err().contains("no result"));
+        assert!(job(Clock::Program, &["false"]).run_here().unwrap_err().contains("exit status: 1"));
+        assert!(job(Clock::Program, &[]).run_here().is_err());
+    }
+}
