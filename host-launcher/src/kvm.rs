@@ -434,3 +434,6 @@ impl Run {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,9 @@ type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 /// `Runtime::site` when no access through a window is under way.
 pub(crate) const NO_SITE: u32 = u32::MAX;
 /// Misses of its region after which an access that was aimed before is aimed again.
-const AIM_AGAIN: i32 = 256;
+const AIM_AGAIN: i32 = 2048;
+/// What so many accesses through the software TLB cost more than ones through a window, in slow paths.
+const AIM_AGAIN_COST: u64 = 24;
 /// Faults of a store, on pages with code that the store doesn't change, after which it is aimed at nothing.
 const CODE_FAULTS: u8 = 8;
 /// Most pages mapped at a fault: those of an aligned block.
@@ -162,13 +164,17 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
             }
         } else if site != NO_SITE {
+            let patience = &mut cpu.rt.patience[site as usize % PATIENCE];
+            let weight = if *patience < 0 { AIM_AGAIN_COST } else { 1 };
             if host.hopeless.get(&site).is_some_and(|n| *n >= CODE_FAULTS) {
-                cpu.rt.patience[site as usize % PATIENCE] = i32::MAX;
+                *patience = i32::MAX;
                 return;
             }
-            cpu.rt.patience[site as usize % PATIENCE] = AIM_AGAIN;
+            if *patience < 0 {
+                *patience = AIM_AGAIN;
+            }
             if let Some((host, shared)) = self.host_parts() {
-                host.windows.warm(mode, space, region, &shared.control.stats);
+                host.windows.warm(mode, space, region, weight, &shared.control.stats);
             }
             self.aim(site, mode, region);
         }

@@ -31,7 +31,7 @@ use x86_backend::runtime::{PAGE_BITS, REGION_BITS, Region};
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
-/// Cycles a slow path takes, about; also what is saved by as many accesses as [`super`] lets pass between slow paths.
+/// Cycles a slow path takes, about.
 const SLOW_PATH_CYCLES: u64 = 800;
 /// Below this many slow paths for a page, closed windows aren't worth their trouble.
 const CHEAP: u64 = 8;
@@ -282,14 +282,15 @@ impl Windows {
         }
     }
 
-    /// A slow path was taken for an access to `region` that a window could have made. Gives whether that opened it.
-    pub fn warm(&mut self, mode: usize, space: u64, region: u64, stats: &Stats) -> bool {
+    /// What costs `weight` slow paths was spent on accesses to `region` that a window could have made. Gives whether that opened
+    /// it.
+    pub fn warm(&mut self, mode: usize, space: u64, region: u64, weight: u64, stats: &Stats) -> bool {
         let Some(slot) = self.find(mode, space, region) else { return false };
         let window = &mut self.slots[usize::from(slot)];
         if window.open {
             return false;
         }
-        window.heat += 1;
+        window.heat += weight;
         if window.heat < (self.rent << window.closed) * window.pages.max(1) {
             return false;
         }
