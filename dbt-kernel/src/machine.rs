@@ -20,7 +20,7 @@ use x86_backend::emit::HelperRet;
 use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::{Guest, Services};
 use x86_backend::jit::{self, HostFeatures, Jit, JitConfig};
-use x86_backend::runtime::{FpEnv, MMU_MODES, REGIONS, Region, SlowPaths, TlbEntry, Vcpu};
+use x86_backend::runtime::{FpEnv, MMU_MODES, SPANS, SlowPaths, Span, TlbEntry, Vcpu};
 
 /// What all vCPUs share.
 pub struct Shared<'c, P> {
@@ -190,7 +190,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             (&raw mut (*rt).services)
                 .write(Some(core::mem::transmute::<*mut (dyn Services + 'c), *mut (dyn Services + 'static)>(services)));
             (&raw mut (*rt).engine).write(engine.cast());
-            (&raw mut (*rt).regions).write([[Region::NONE; REGIONS + 1]; MMU_MODES]);
+            (&raw mut (*rt).spans).write([[Span::NONE; SPANS + 1]; MMU_MODES]);
             (&raw mut (*rt).site).write(NO_SITE);
             for mode in 0..MMU_MODES {
                 (&raw mut (*rt).tlb[mode]).cast::<TlbEntry>().write(TlbEntry::EMPTY);

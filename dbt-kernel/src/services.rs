@@ -284,7 +284,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         }
         self.space = id;
         self.flush_private();
-        self.refresh_regions();
+        self.refresh_spans();
         self.refresh_jump_key();
     }
 

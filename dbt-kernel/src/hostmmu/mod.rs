@@ -1,12 +1,12 @@
 //! The host-MMU memory strategy: the engine's side of translated code's accesses through windows.
 //!
-//! Translated code looks a region up in the vCPU block and accesses memory at an address in a window
+//! Translated code looks a span up in the vCPU block and accesses memory at an address in a window
 //! (`x86_backend::jit`, `reach`); what the window doesn't map faults, and the fault goes on in the access's slow path, which is
 //! the software TLB's: so both strategies give the guest the same results. The slow path maps the page for the next time.
 //!
-//! Each access in the code is *aimed* at one of a few entries of the mode it runs in. An entry stands for a region, by
+//! Each access in the code is *aimed* at one of a few entries of the mode it runs in. An entry stands for a span, by
 //! name; whether it has a window in the current address space is looked up when either changes. An access that finds
-//! its region to be another one than it is aimed at goes through the software TLB, and is pointed at the right entry when its
+//! its span to be another one than it is aimed at goes through the software TLB, and is pointed at the right entry when its
 //! patience is over. Accesses to devices, and stores that keep hitting pages with code beside their data, would fault each
 //! time: once noticed they are aimed at nothing, for good.
 //!
@@ -32,13 +32,13 @@ use hashbrown::HashMap;
 use windows::{Page, Windows};
 use x86_backend::guest::{AccessKind, Guest, Mapping};
 use x86_backend::jit;
-use x86_backend::runtime::{MMU_MODES, MemDesc, PAGE_BITS, PATIENCE, REGION_BITS, REGIONS, Region, Vcpu, event};
+use x86_backend::runtime::{MMU_MODES, MemDesc, PAGE_BITS, PATIENCE, SPAN_BITS, SPANS, Span, Vcpu, event};
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
 /// `Runtime::site` when no access through a window is under way.
 pub(crate) const NO_SITE: u32 = u32::MAX;
-/// Misses of its region after which an access that was aimed before is aimed again.
+/// Misses of its span after which an access that was aimed before is aimed again.
 const AIM_AGAIN: i32 = 2048;
 /// What so many accesses through the software TLB cost more than ones through a window, in slow paths.
 const AIM_AGAIN_COST: u64 = 24;
@@ -48,15 +48,15 @@ const CODE_FAULTS: u8 = 8;
 const AROUND: u64 = 16;
 const PAGE: u64 = 1 << PAGE_BITS;
 const LARGE: u64 = 2 << 20;
-/// An entry without a region.
+/// An entry without a span.
 const NAMELESS: u64 = u64::MAX;
 
 /// The strategy's state for one vCPU.
 pub(crate) struct HostMmu {
     pub(crate) windows: Windows,
-    /// The regions that entries stand for.
-    names: [[u64; REGIONS]; MMU_MODES],
-    /// The entry that changes hands next, when a region has none.
+    /// The spans that entries stand for.
+    names: [[u64; SPANS]; MMU_MODES],
+    /// The entry that changes hands next, when a span has none.
     victim: usize,
     wanted: Option<(usize, u64)>,
     /// A window closed: entries must hear of it.
@@ -89,7 +89,7 @@ impl HostMmu {
         Some(Self {
             // SAFETY: the caller's promise.
             windows: unsafe { Windows::new(place, fault_cost, eager) },
-            names: [[NAMELESS; REGIONS]; MMU_MODES],
+            names: [[NAMELESS; SPANS]; MMU_MODES],
             victim: 0,
             wanted: None,
             closed: false,
@@ -125,27 +125,27 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         &self.shared().control.stats
     }
 
-    fn region_entry(&mut self, mode: usize, index: usize) -> &mut Region {
+    fn span_entry(&mut self, mode: usize, index: usize) -> &mut Span {
         // SAFETY: the block lives as long as `self`; helpers and slow paths that call into the engine hold no reference to the
         // entries.
-        unsafe { &mut (*self.vcpu).rt.regions[mode % MMU_MODES][index % (REGIONS + 1)] }
+        unsafe { &mut (*self.vcpu).rt.spans[mode % MMU_MODES][index % (SPANS + 1)] }
     }
 
     /// Entries again say what windows there are.
-    pub(crate) fn refresh_regions(&mut self) {
+    pub(crate) fn refresh_spans(&mut self) {
         for mode in 0..MMU_MODES {
-            for index in 0..REGIONS {
-                self.refresh_region(mode, index);
+            for index in 0..SPANS {
+                self.refresh_span(mode, index);
             }
         }
     }
 
-    fn refresh_region(&mut self, mode: usize, index: usize) {
+    fn refresh_span(&mut self, mode: usize, index: usize) {
         let space = self.space;
         let Some(host) = &mut self.host else { return };
         let name = host.names[mode][index];
-        let entry = if name == NAMELESS { Region::NONE } else { host.windows.entry(mode, space, name) };
-        *self.region_entry(mode, index) = entry;
+        let entry = if name == NAMELESS { Span::NONE } else { host.windows.entry(mode, space, name) };
+        *self.span_entry(mode, index) = entry;
     }
 
     /// A slow path begins.
@@ -155,11 +155,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let faulted = core::mem::replace(&mut cpu.rt.faulted, 0) != 0;
         host.at_site = site != NO_SITE;
         host.fault_site = (faulted && site != NO_SITE).then_some(site);
-        let (mode, region, space) = (desc.mmu_mode(), va >> REGION_BITS, self.space);
+        let (mode, span, space) = (desc.mmu_mode(), va >> SPAN_BITS, self.space);
         if faulted {
             let Some((host, shared)) = self.host_parts() else { return };
             shared.control.stats.window_faults.fetch_add(1, Ordering::Relaxed);
-            if host.windows.faulted(mode, space, region, shared.platform.tsc()) {
+            if host.windows.faulted(mode, space, span, shared.platform.tsc()) {
                 host.closed = true;
                 self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
             }
@@ -174,30 +174,30 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 *patience = AIM_AGAIN;
             }
             if let Some((host, shared)) = self.host_parts() {
-                host.windows.warm(mode, space, region, weight, &shared.control.stats);
+                host.windows.warm(mode, space, span, weight, &shared.control.stats);
             }
-            self.aim(site, mode, region);
+            self.aim(site, mode, span);
         }
     }
 
-    /// Points an access at the entry for `region`, or asks for one.
-    fn aim(&mut self, site: u32, mode: usize, region: u64) {
+    /// Points an access at the entry for `span`, or asks for one.
+    fn aim(&mut self, site: u32, mode: usize, span: u64) {
         let Some(host) = &mut self.host else { return };
         let names = &mut host.names[mode];
-        let index = names.iter().position(|name| *name == region).or_else(|| {
+        let index = names.iter().position(|name| *name == span).or_else(|| {
             let free = names.iter().position(|name| *name == NAMELESS)?;
-            names[free] = region;
+            names[free] = span;
             Some(free)
         });
         match index {
             Some(index) => {
-                self.refresh_region(mode, index);
+                self.refresh_span(mode, index);
                 if self.shared().jit.aim(site, mode, index) {
                     self.stats().sites_aimed.fetch_add(1, Ordering::Relaxed);
                 }
             }
             None => {
-                host.wanted = Some((mode, region));
+                host.wanted = Some((mode, span));
                 self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
             }
         }
@@ -206,21 +206,21 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Between blocks: what could not be done within one.
     pub(crate) fn settle_windows(&mut self) {
         let Some(host) = &mut self.host else { return };
-        if let Some((mode, region)) = host.wanted.take() {
-            host.victim = (host.victim + 1) % REGIONS;
+        if let Some((mode, span)) = host.wanted.take() {
+            host.victim = (host.victim + 1) % SPANS;
             let index = host.victim;
-            host.names[mode][index] = region;
-            self.refresh_region(mode, index);
+            host.names[mode][index] = span;
+            self.refresh_span(mode, index);
         }
         let Some(host) = &mut self.host else { return };
         if core::mem::take(&mut host.closed) {
-            self.refresh_regions();
+            self.refresh_spans();
         }
         let Some(host) = &mut self.host else { return };
         if host.windows.pressure {
             host.windows.drop_all();
             self.stats().windows_evicted.fetch_add(1, Ordering::Relaxed);
-            self.refresh_regions();
+            self.refresh_spans();
         }
     }
 
@@ -288,7 +288,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if restless || mapping.device || shared.ram.pointer(mapping.phys, 1).is_none() {
             if let Some(site) = site {
                 host.hopeless.insert(site, CODE_FAULTS);
-                shared.jit.aim(site, mode, REGIONS);
+                shared.jit.aim(site, mode, SPANS);
                 if !restless {
                     shared.control.stats.window_faults_device.fetch_add(1, Ordering::Relaxed);
                 }
@@ -306,7 +306,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let faults = host.hopeless.entry(site).or_insert(0);
             *faults = faults.saturating_add(1);
             if *faults >= CODE_FAULTS {
-                shared.jit.aim(site, mode, REGIONS);
+                shared.jit.aim(site, mode, SPANS);
             }
         }
         if !mapping.read {
@@ -318,10 +318,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
         }
         if made {
-            let region = va >> REGION_BITS;
-            for index in 0..REGIONS {
-                if self.host.as_ref().is_some_and(|host| host.names[mode][index] == region) {
-                    self.refresh_region(mode, index);
+            let span = va >> SPAN_BITS;
+            for index in 0..SPANS {
+                if self.host.as_ref().is_some_and(|host| host.names[mode][index] == span) {
+                    self.refresh_span(mode, index);
                 }
             }
         }
@@ -334,7 +334,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Some(va) => host.windows.drop_page(va, shared.platform, &shared.control.stats),
             None => {
                 host.windows.drop_all();
-                self.refresh_regions();
+                self.refresh_spans();
             }
         }
     }
@@ -343,7 +343,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     pub(crate) fn drop_space_windows(&mut self, space: u64) {
         if let Some(host) = &mut self.host {
             host.windows.drop_space(space);
-            self.refresh_regions();
+            self.refresh_spans();
         }
     }
 

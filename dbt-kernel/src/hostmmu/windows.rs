@@ -1,8 +1,8 @@
-//! Windows: places in the host's address space where the host's MMU shows regions of guest virtual addresses.
+//! Windows: places in the host's address space where the host's MMU shows spans of guest virtual addresses.
 //!
-//! A region is 2^39 bytes ([`REGION_BITS`]), what one entry of the root page table maps. A window shows one region as one
+//! A span is 2^39 bytes ([`SPAN_BITS`]), what one entry of the root page table maps. A window shows one span as one
 //! MMU mode of the guest sees it, in one address space or, if its mappings hold in all of them, in every one. It occupies a
-//! *slot*; between slots the host's address space is empty, so that an access that runs over a region's end faults.
+//! *slot*; between slots the host's address space is empty, so that an access that runs over a span's end faults.
 //!
 //! Invariants:
 //! * A window maps only what a walk of the guest's tables gave since the guest last invalidated that address, with no more
@@ -11,7 +11,7 @@
 //!   up, and nobody knows its slot's address any more until the processor has forgotten everything.
 //!
 //! Where faults are dear, a window is made *closed*: it is filled, which costs next to nothing, but translated code doesn't know
-//! it, nor does the processor. Slow paths in its region warm it up, and when the time they took is what its pages will cost
+//! it, nor does the processor. Slow paths in its span warm it up, and when the time they took is what its pages will cost
 //! to bring in, it opens: so at worst the price is paid twice. One that faults too much afterwards closes again, for longer.
 //!
 //! Giving up windows costs the same whatever is mapped in them: slot and tables go to lists of retired ones, which one flush of
@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::{HashMap, HashSet};
 use x86_backend::guest::Mapping;
-use x86_backend::runtime::{PAGE_BITS, REGION_BITS, Region};
+use x86_backend::runtime::{PAGE_BITS, SPAN_BITS, Span};
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
@@ -45,7 +45,7 @@ const CROWDED: usize = 64;
 /// From one slot to the next, in entries of the root: a slot and an empty one.
 const STRIDE: usize = 2;
 /// Addresses are compared without their top byte, which a guest may use as a tag.
-const TAGLESS: u64 = (1 << (56 - REGION_BITS)) - 1;
+const TAGLESS: u64 = (1 << (56 - SPAN_BITS)) - 1;
 
 /// What a window shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +53,8 @@ pub(crate) struct View {
     pub mode: usize,
     /// `None`: every address space.
     pub space: Option<u64>,
-    /// Guest virtual address divided by the region's size.
-    pub region: u64,
+    /// Guest virtual address divided by the span's size.
+    pub span: u64,
 }
 
 struct Window {
@@ -126,7 +126,7 @@ impl Windows {
         // SAFETY: the caller's promise.
         let pool = unsafe { Pool::new(place) };
         let unused = |_| Window {
-            view: View { mode: 0, space: None, region: u64::MAX },
+            view: View { mode: 0, space: None, span: u64::MAX },
             generation: 0,
             live: false,
             open: false,
@@ -164,29 +164,29 @@ impl Windows {
     }
 
     fn root_index(slot: u8) -> usize {
-        (layout::WINDOWS >> REGION_BITS) as usize + usize::from(slot) * STRIDE
+        (layout::WINDOWS >> SPAN_BITS) as usize + usize::from(slot) * STRIDE
     }
 
     fn address(slot: u8) -> u64 {
-        (Self::root_index(slot) as u64) << REGION_BITS
+        (Self::root_index(slot) as u64) << SPAN_BITS
     }
 
-    /// The slot that shows `region` to `mode` in address space `space`.
-    fn find(&self, mode: usize, space: u64, region: u64) -> Option<u8> {
-        let private = self.index.get(&View { mode, space: Some(space), region });
-        private.or_else(|| self.index.get(&View { mode, space: None, region })).copied()
+    /// The slot that shows `span` to `mode` in address space `space`.
+    fn find(&self, mode: usize, space: u64, span: u64) -> Option<u8> {
+        let private = self.index.get(&View { mode, space: Some(space), span });
+        private.or_else(|| self.index.get(&View { mode, space: None, span })).copied()
     }
 
-    /// How translated code reaches `region`.
-    pub fn entry(&mut self, mode: usize, space: u64, region: u64) -> Region {
-        let Some(slot) = self.find(mode, space, region) else { return Region::NONE };
+    /// How translated code reaches `span`.
+    pub fn entry(&mut self, mode: usize, space: u64, span: u64) -> Span {
+        let Some(slot) = self.find(mode, space, span) else { return Span::NONE };
         self.clock += 1;
         let window = &mut self.slots[usize::from(slot)];
         window.last_used = self.clock;
         if !window.open {
-            return Region::NONE;
+            return Span::NONE;
         }
-        Region { key: region, addend: Self::address(slot).wrapping_sub(region << REGION_BITS) }
+        Span { key: span, addend: Self::address(slot).wrapping_sub(span << SPAN_BITS) }
     }
 
     /// Lets the processor forget everything, so that what is retired can be used again.
@@ -282,10 +282,10 @@ impl Windows {
         }
     }
 
-    /// What costs `weight` slow paths was spent on accesses to `region` that a window could have made. Gives whether that opened
+    /// What costs `weight` slow paths was spent on accesses to `span` that a window could have made. Gives whether that opened
     /// it.
-    pub fn warm(&mut self, mode: usize, space: u64, region: u64, weight: u64, stats: &Stats) -> bool {
-        let Some(slot) = self.find(mode, space, region) else { return false };
+    pub fn warm(&mut self, mode: usize, space: u64, span: u64, weight: u64, stats: &Stats) -> bool {
+        let Some(slot) = self.find(mode, space, span) else { return false };
         let window = &mut self.slots[usize::from(slot)];
         if window.open {
             return false;
@@ -300,9 +300,9 @@ impl Windows {
         true
     }
 
-    /// An access to `region` faulted at time `now`. Gives whether the window has to close, which entries must hear of.
-    pub fn faulted(&mut self, mode: usize, space: u64, region: u64, now: u64) -> bool {
-        let Some(slot) = self.find(mode, space, region) else { return false };
+    /// An access to `span` faulted at time `now`. Gives whether the window has to close, which entries must hear of.
+    pub fn faulted(&mut self, mode: usize, space: u64, span: u64, now: u64) -> bool {
+        let Some(slot) = self.find(mode, space, span) else { return false };
         let window = &mut self.slots[usize::from(slot)];
         window.faults += 1;
         if self.rent == 0 || window.faults < FAULTS {
@@ -331,21 +331,21 @@ impl Windows {
         platform: &impl Platform,
         stats: &Stats,
     ) -> bool {
-        let region = va >> REGION_BITS;
-        let found = self.find(mode, space, region);
+        let span = va >> SPAN_BITS;
+        let found = self.find(mode, space, span);
         // What holds in one address space only must not be in a window for all.
         let usable = found.filter(|&slot| mapping.global || self.slots[usize::from(slot)].view.space.is_some());
         let slot = match usable {
             Some(slot) => slot,
             None => {
-                let view = View { mode, space: (!mapping.global).then_some(space), region };
+                let view = View { mode, space: (!mapping.global).then_some(space), span };
                 match self.create(view, space, platform, stats) {
                     Some(slot) => slot,
                     None => return false,
                 }
             }
         };
-        let offset = va & ((1 << REGION_BITS) - 1);
+        let offset = va & ((1 << SPAN_BITS) - 1);
         if mapping.size_bits > PAGE_BITS {
             self.large.note(va, mapping.size_bits);
         }
@@ -389,20 +389,20 @@ impl Windows {
 
     /// The guest invalidated `va`, in every address space.
     pub fn drop_page(&mut self, va: u64, platform: &impl Platform, stats: &Stats) {
-        let (region, offset) = (va >> REGION_BITS & TAGLESS, va & ((1 << REGION_BITS) - 1));
-        // A mapping larger than a region reaches into others.
+        let (span, offset) = (va >> SPAN_BITS & TAGLESS, va & ((1 << SPAN_BITS) - 1));
+        // A mapping larger than a span reaches into others.
         let bits = self.large.size_at(va).unwrap_or(PAGE_BITS);
-        let beyond = bits.saturating_sub(REGION_BITS);
+        let beyond = bits.saturating_sub(SPAN_BITS);
         let mut changed: Option<u8> = None;
         let mut many = bits > LARGE_BITS;
         for slot in 0..self.slots.len() {
             let window = &self.slots[slot];
-            if !window.live || (window.view.region & TAGLESS) >> beyond != region >> beyond {
+            if !window.live || (window.view.span & TAGLESS) >> beyond != span >> beyond {
                 continue;
             }
             let (top, window_linked) = (window.top, window.linked);
             many |= window_linked && bits > PAGE_BITS && self.pool.has_pages(top, offset);
-            if self.pool.unmap(top, offset, bits.min(REGION_BITS)) {
+            if self.pool.unmap(top, offset, bits.min(SPAN_BITS)) {
                 if !self.pool.has_pages(top, offset) {
                     self.piecemeal.insert((slot as u8, offset >> LARGE_BITS));
                 }
@@ -437,17 +437,17 @@ impl Windows {
 
     /// Whether the page with `va` is mapped.
     pub fn maps(&self, mode: usize, space: u64, va: u64) -> bool {
-        let slot = self.find(mode, space, va >> REGION_BITS);
+        let slot = self.find(mode, space, va >> SPAN_BITS);
         slot.is_some_and(|slot| {
-            let offset = va & ((1 << REGION_BITS) - 1);
+            let offset = va & ((1 << SPAN_BITS) - 1);
             self.pool.lookup(self.slots[usize::from(slot)].top, offset).is_some()
         })
     }
 
     /// Whether so many pages around `va` are mapped that a large page should be tried; asked once of each.
     pub fn is_crowded(&mut self, mode: usize, space: u64, va: u64) -> bool {
-        let Some(slot) = self.find(mode, space, va >> REGION_BITS) else { return false };
-        let offset = va & ((1 << REGION_BITS) - 1);
+        let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return false };
+        let offset = va & ((1 << SPAN_BITS) - 1);
         self.pool.pages_around(self.slots[usize::from(slot)].top, offset) >= CROWDED
             && self.piecemeal.insert((slot, offset >> LARGE_BITS))
     }
@@ -464,8 +464,8 @@ impl Windows {
         platform: &impl Platform,
         stats: &Stats,
     ) {
-        let Some(slot) = self.find(mode, space, va >> REGION_BITS) else { return };
-        let offset = (va & ((1 << REGION_BITS) - 1)) >> LARGE_BITS << LARGE_BITS;
+        let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return };
+        let offset = (va & ((1 << SPAN_BITS) - 1)) >> LARGE_BITS << LARGE_BITS;
         let window = &mut self.slots[usize::from(slot)];
         let (generation, linked) = (window.generation, window.linked);
         window.pages = window.pages.saturating_sub(CROWDED as u64);

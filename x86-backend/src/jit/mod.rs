@@ -45,7 +45,7 @@ pub use features::HostFeatures;
 pub use regions::{MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
-use crate::runtime::{MMU_MODES, REGIONS, Runtime};
+use crate::runtime::{MMU_MODES, Runtime, SPANS};
 use asm::{Alu, Asm, Cc, RAX, RCX};
 use build::Build;
 use core::mem::offset_of;
@@ -54,7 +54,7 @@ use reach::Site;
 use regs::Gen;
 use thunks::Thunks;
 
-/// Which code accesses memory through [`Runtime::regions`]; who sets those must send faults on as [`Jit::fault_target`] says.
+/// Which code accesses memory through [`Runtime::spans`]; who sets those must send faults on as [`Jit::fault_target`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Windows {
     Never,
@@ -253,11 +253,11 @@ impl Jit {
         Some(self.generator.asm.addr(self.generator.sites.0[site].slow as usize))
     }
 
-    /// Makes the access `site` (from `Runtime::site`), in MMU mode `mode`, look at entry `index` of `Runtime::regions`. Gives
+    /// Makes the access `site` (from `Runtime::site`), in MMU mode `mode`, look at entry `index` of `Runtime::spans`. Gives
     /// whether it didn't before: changing code is dear, even to what it is.
     pub fn aim(&mut self, site: u32, mode: usize, index: usize) -> bool {
         let Some(&Site { start, check, .. }) = self.generator.sites.0.get(site as usize) else { return false };
-        let (key, addend) = self.generator.region_fields(mode % MMU_MODES, index.min(REGIONS));
+        let (key, addend) = self.generator.span_fields(mode % MMU_MODES, index.min(SPANS));
         let changes = self.generator.asm.read32(check as usize) != key as u32;
         if changes {
             self.generator.asm.patch32(check as usize, key as u32);

@@ -2,13 +2,13 @@
 //!
 //! Every access is one of these ways, and falls back to the next:
 //!
-//! * **Window** (only where [`super::Windows`] says so): the host's page tables map a whole region of guest addresses,
+//! * **Window** (only where [`super::Windows`] says so): the host's page tables map a whole span of guest addresses,
 //!   so that the access itself is all there is to translation. Beside it, not before it, stands a check that the address
-//!   lies in the region that this place of the code is aimed at ([`crate::runtime::Region`], in the vCPU block: a changed
+//!   lies in the span that this place of the code is aimed at ([`crate::runtime::Span`], in the vCPU block: a changed
 //!   entry changes all code at once). What the page tables don't permit faults, and goes on at the slow path: [`Site`].
 //! * **Software TLB**: a probe compares the page of the access's last byte with the entry's tag, so an access that crosses
 //!   a page misses. Without windows it stands in the block; with them it is out of line, for places that are aimed at
-//!   another region.
+//!   another span.
 //! * **Slow path** (`stubs`): the engine makes the access, precisely as of this instruction.
 //!
 //! Where alignment is checked, the low address bits take part in either check.
@@ -18,7 +18,7 @@ use super::features::HostFeatures;
 use super::regs::Gen;
 use super::stubs::{Operands, Slow};
 use crate::emit::Access;
-use crate::runtime::{MemDesc, PATIENCE, REGION_BITS, REGIONS, Region, Runtime, TLB_ENTRIES, TlbEntry};
+use crate::runtime::{MemDesc, PATIENCE, Runtime, SPAN_BITS, SPANS, Span, TLB_ENTRIES, TlbEntry};
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
@@ -49,12 +49,12 @@ pub(super) type Misses = [Option<Fixup>; 3];
 /// An access through a window, in buffer offsets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Site {
-    /// The instructions that may fault. The displacement of the region's addend ends where they start.
+    /// The instructions that may fault. The displacement of the span's addend ends where they start.
     pub start: u32,
     pub end: u32,
     /// Where a fault goes on.
     pub slow: u32,
-    /// The displacement of the region's key.
+    /// The displacement of the span's key.
     pub check: u32,
 }
 
@@ -119,20 +119,20 @@ impl Gen {
         misses
     }
 
-    /// Byte offset of an entry of [`Runtime::regions`].
-    fn region(mode: usize, index: usize) -> usize {
-        offset_of!(Runtime, regions) + (mode * (REGIONS + 1) + index) * size_of::<Region>()
+    /// Byte offset of an entry of [`Runtime::spans`].
+    fn span(mode: usize, index: usize) -> usize {
+        offset_of!(Runtime, spans) + (mode * (SPANS + 1) + index) * size_of::<Span>()
     }
 
     /// Displacements, from the pinned register, of the key and the addend of an entry.
-    pub fn region_fields(&self, mode: usize, index: usize) -> (i32, i32) {
-        let entry = Self::region(mode, index);
-        let key = self.rt(entry + offset_of!(Region, key)).disp;
-        let addend = self.rt(entry + offset_of!(Region, addend)).disp;
+    pub fn span_fields(&self, mode: usize, index: usize) -> (i32, i32) {
+        let entry = Self::span(mode, index);
+        let key = self.rt(entry + offset_of!(Span, key)).disp;
+        let addend = self.rt(entry + offset_of!(Span, addend)).disp;
         (key, addend)
     }
 
-    /// Emits the check of a window; afterwards `t` holds what to add to the address. A new site is aimed at no region.
+    /// Emits the check of a window; afterwards `t` holds what to add to the address. A new site is aimed at no span.
     pub fn window(&mut self, a: &MemAccess) -> (Misses, Site) {
         let mut misses = [None; 3];
         let size = a.desc.size() as i32;
@@ -141,9 +141,9 @@ impl Gen {
             misses[1] = Some(self.asm.jcc(Cc::NE));
         }
         let p = a.probe;
-        let (key, addend) = self.region_fields(a.desc.mmu_mode(), REGIONS);
+        let (key, addend) = self.span_fields(a.desc.mmu_mode(), SPANS);
         self.asm.mov_rr(true, p.t, a.va);
-        self.asm.shift_i(Sh::Shr, true, p.t, REGION_BITS as u8);
+        self.asm.shift_i(Sh::Shr, true, p.t, SPAN_BITS as u8);
         self.asm.alu(Alu::Cmp, true, p.t, Mem::new(RBP, key));
         let check = self.asm.pos() as u32 - 4;
         misses[0] = Some(self.asm.jcc(Cc::NE));

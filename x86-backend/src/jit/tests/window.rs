@@ -1,9 +1,9 @@
 //! A window as the engine's page tables make it, out of this process's own mappings: guest memory seen at its place in a
-//! region of 512 GiB where nothing else is, with the rights the fake TLB has, and page faults that signals report.
+//! span of 512 GiB where nothing else is, with the rights the fake TLB has, and page faults that signals report.
 
 use super::machine::{BASE, Machine, PAGES};
 use crate::jit::Jit;
-use crate::runtime::{REGION_BITS, REGIONS, Region};
+use crate::runtime::{SPAN_BITS, SPANS, Span};
 use std::cell::Cell;
 use std::sync::Once;
 
@@ -61,11 +61,11 @@ impl Drop for Memory {
     }
 }
 
-/// Room for accesses that run over a region's ends.
+/// Room for accesses that run over a span's ends.
 const MARGIN: usize = 1 << 20;
-const SIZE: usize = (1 << REGION_BITS) + 2 * MARGIN;
+const SIZE: usize = (1 << SPAN_BITS) + 2 * MARGIN;
 
-/// The region around [`BASE`].
+/// The span around [`BASE`].
 pub struct Window {
     at: *mut u8,
 }
@@ -104,7 +104,7 @@ impl Window {
         });
         let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let at = map(std::ptr::null_mut(), SIZE, libc::PROT_NONE, reserve, -1);
-        let start = BASE >> REGION_BITS << REGION_BITS;
+        let start = BASE >> SPAN_BITS << SPAN_BITS;
         let addend = (at as u64 + MARGIN as u64).wrapping_sub(start);
         let memory = &machine.engine.memory;
         let seen = BASE.wrapping_add(addend) as *mut u8;
@@ -115,9 +115,9 @@ impl Window {
             libc::mprotect(seen.wrapping_add(4096).cast(), 4096, libc::PROT_READ);
         }
         assert!(memory.len >= 2 * 4096 && memory.len < PAGES * 4096);
-        for mode in &mut machine.cpu.rt.regions {
-            mode[0] = Region { key: BASE >> REGION_BITS, addend };
-            mode[REGIONS] = Region::NONE;
+        for mode in &mut machine.cpu.rt.spans {
+            mode[0] = Span { key: BASE >> SPAN_BITS, addend };
+            mode[SPANS] = Span::NONE;
         }
         machine.cpu.rt.patience.fill(i32::MAX);
         for site in 0..jit.generator.sites.0.len() as u32 {
