@@ -103,6 +103,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if let Some(code) = self.stop.take() {
             return Some(code);
         }
+        self.settle_windows();
         // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
         if G::poll_events(unsafe { &mut *self.vcpu }) {
             self.shared().control.stats.interrupts.fetch_add(1, Ordering::Relaxed);
@@ -112,6 +113,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     fn publish_counts(&mut self, started: u64) {
+        self.publish_windows();
         let shared = self.shared();
         let stats = &shared.control.stats;
         // SAFETY: the block lives as long as `self`.

@@ -3,6 +3,7 @@
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::code_cache::CodeCache;
+use crate::hostmmu::{HostMmu, NO_SITE};
 use crate::jump_keys::JumpKeys;
 use crate::platform::Platform;
 use crate::ram::Ram;
@@ -18,8 +19,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use x86_backend::emit::HelperRet;
 use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::{Guest, Services};
-use x86_backend::jit::{HostFeatures, Jit, JitConfig};
-use x86_backend::runtime::{FpEnv, MMU_MODES, SlowPaths, TlbEntry, Vcpu};
+use x86_backend::jit::{self, HostFeatures, Jit, JitConfig};
+use x86_backend::runtime::{FpEnv, MMU_MODES, SPANS, SlowPaths, Span, TlbEntry, Vcpu};
 
 /// What all vCPUs share.
 pub struct Shared<'c, P> {
@@ -56,6 +57,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) region_keys_used: u32,
     /// Paths that were given up because they went where the guest seldom goes.
     pub(crate) strays: u32,
+    /// `None`: the software TLB does it all.
+    pub(crate) host: Option<HostMmu>,
     /// `Some` once the guest or the launcher ended the run: a [`crate::shared::stopped`] code.
     pub(crate) stop: Option<u32>,
 }
@@ -104,6 +107,9 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
         if control.ram[0].size == 0 || control.code_size < 1 << 16 {
             return Err(BadControl::Memory);
         }
+        // SAFETY: the caller vouches for the memory that the control block describes.
+        let host = if platform.host_mmu() { unsafe { HostMmu::new(control) } } else { None };
+        control.stats.host_mmu.store(host.is_some().into(), Ordering::Relaxed);
         let config = JitConfig {
             rt_offset: offset_of!(Vcpu<G::State>, rt) as u32,
             state_size: size_of::<G::State>() as u32,
@@ -111,6 +117,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             insn_bytes: G::INSN_BYTES,
             features: HostFeatures::from_bits_truncate(control.host_features),
             count: control.options & option::COUNT != 0,
+            windows: host.as_ref().map_or(jit::Windows::Never, HostMmu::users),
             helpers: G::HELPERS,
             layout: G::LAYOUT,
         };
@@ -128,7 +135,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             jit,
         });
         let shared_ptr: *mut Shared<'c, P> = &raw mut *shared;
-        let cpus = (0..1).map(|index| Cpu::new(index, shared_ptr, control, platform.tsc())).collect();
+        let cpus = alloc::vec![Cpu::new(0, shared_ptr, control, platform.tsc(), host)];
         Ok(Self { cpus, _shared: shared, _guest: PhantomData })
     }
 
@@ -139,7 +146,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
 }
 
 impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
-    fn new(index: u32, shared: *mut Shared<'c, P>, control: &'c Control, tsc: u64) -> Box<Self> {
+    fn new(index: u32, shared: *mut Shared<'c, P>, control: &'c Control, tsc: u64, host: Option<HostMmu>) -> Box<Self> {
         let layout = Layout::new::<Vcpu<G::State>>();
         // SAFETY: the layout is not zero-sized; every field is written below before the block is used as a value,
         // or is valid when zero (counters, scratch, jump cache entries: no target has an all-zero tag and code).
@@ -160,6 +167,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             filled: [const { Vec::new() }; MMU_MODES],
             region_keys_used: 0,
             strays: 0,
+            host,
             stop: None,
         });
         let engine: *mut Self = &raw mut *cpu;
@@ -182,6 +190,8 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             (&raw mut (*rt).services)
                 .write(Some(core::mem::transmute::<*mut (dyn Services + 'c), *mut (dyn Services + 'static)>(services)));
             (&raw mut (*rt).engine).write(engine.cast());
+            (&raw mut (*rt).spans).write([[Span::NONE; SPANS + 1]; MMU_MODES]);
+            (&raw mut (*rt).site).write(NO_SITE);
             for mode in 0..MMU_MODES {
                 (&raw mut (*rt).tlb[mode]).cast::<TlbEntry>().write(TlbEntry::EMPTY);
                 (*rt).tlb[mode].fill(TlbEntry::EMPTY);
@@ -204,6 +214,15 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
         // SAFETY: the machine keeps it alive and in place; one vCPU runs at a time, and no reference obtained here is
         // held across a call that obtains another.
         unsafe { &mut *self.shared }
+    }
+}
+
+impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
+    /// The host-MMU strategy, if it is in use, and what the vCPUs share.
+    pub(crate) fn host_parts(&mut self) -> Option<(&mut HostMmu, &mut Shared<'c, P>)> {
+        // SAFETY: as in `shared`; the strategy's state is not part of what is shared.
+        let shared = unsafe { &mut *self.shared };
+        self.host.as_mut().map(|host| (host, shared))
     }
 }
 

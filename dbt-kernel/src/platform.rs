@@ -11,4 +11,12 @@ pub trait Platform {
     fn wait(&self, vcpu: u32);
     /// Asks the launcher to drain the output ring and the log; returns when it has made room.
     fn drain(&self);
+    /// Whether guest memory is to be mapped by the host's MMU ([`crate::hostmmu`]), in page tables that the next two concern.
+    fn host_mmu(&self) -> bool {
+        false
+    }
+    /// Makes the processor forget its translation of the page, or large page, with the engine address `at`.
+    fn forget_translation(&self, _at: u64) {}
+    /// Makes the processor forget all translations.
+    fn flush_translations(&self) {}
 }

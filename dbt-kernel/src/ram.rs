@@ -14,6 +14,8 @@ struct Region {
     base: u64,
     size: u64,
     host: *mut u8,
+    /// VM-physical address.
+    frame: u64,
     /// One bit per page: holds translated code.
     code: Vec<u64>,
 }
@@ -36,6 +38,7 @@ impl Ram {
                 base: r.guest_phys,
                 size: r.size,
                 host: r.engine_addr as *mut u8,
+                frame: r.vm_phys,
                 code: vec![0; (r.size / PAGE).div_ceil(64) as usize],
             })
             .collect();
@@ -53,6 +56,21 @@ impl Ram {
     #[must_use]
     pub fn pointer(&self, phys: u64, len: u64) -> Option<*mut u8> {
         self.region(phys, len).map(|(r, offset)| r.host.wrapping_add(offset as usize))
+    }
+
+    /// VM-physical address of the byte at `phys`, if it is RAM.
+    #[must_use]
+    pub fn frame(&self, phys: u64) -> Option<u64> {
+        self.region(phys, 1).map(|(r, offset)| r.frame + offset)
+    }
+
+    /// Whether any page of `phys..phys + len` (of one region) holds translated code; both are multiples of 64 pages.
+    #[must_use]
+    pub fn has_code_in(&self, phys: u64, len: u64) -> bool {
+        self.region(phys, len).is_some_and(|(r, offset)| {
+            let word = (offset / PAGE / 64) as usize;
+            r.code[word..word + (len / PAGE / 64) as usize].iter().any(|bits| *bits != 0)
+        })
     }
 
     fn code_bit(&self, phys: u64) -> Option<(usize, usize, u64)> {
@@ -91,7 +109,12 @@ mod tests {
     use super::*;
 
     fn ram(buffer: &mut [u8], base: u64) -> Ram {
-        let region = RamRegion { guest_phys: base, size: buffer.len() as u64, engine_addr: buffer.as_mut_ptr() as u64 };
+        let region = RamRegion {
+            guest_phys: base,
+            size: buffer.len() as u64,
+            engine_addr: buffer.as_mut_ptr() as u64,
+            vm_phys: 0,
+        };
         // SAFETY: the buffer outlives every use in the test.
         unsafe { Ram::new(&[region]) }
     }

@@ -54,6 +54,19 @@ impl Mappings {
         false
     }
 
+    /// The size (as its logarithm) of the largest noted mapping that holds `va`.
+    pub(crate) fn size_at(&self, va: u64) -> Option<u32> {
+        let mut sizes = self.sizes;
+        while sizes != 0 {
+            let bits = 63 - sizes.leading_zeros();
+            if self.bases.contains(&Self::key(va, bits)) {
+                return Some(bits);
+            }
+            sizes &= !(1 << bits);
+        }
+        None
+    }
+
     pub(crate) fn clear(&mut self) {
         self.bases.clear();
         self.sizes = 0;
@@ -130,6 +143,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 }
             }
         }
+        self.protect_windows(phys);
     }
 
     /// All jump cache entries and fetch translations become invalid.
@@ -249,6 +263,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
     }
 
     fn tlb_flush(&mut self, va: Option<u64>) {
+        self.drop_windows(va);
         match va {
             Some(va) if !self.data_mappings.hold(va) => {
                 let index = (va >> PAGE_BITS) as usize;
@@ -269,6 +284,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         }
         self.space = id;
         self.flush_private();
+        self.refresh_spans();
         self.refresh_jump_key();
     }
 
@@ -277,6 +293,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         if self.space == id {
             self.flush_private();
         }
+        self.drop_space_windows(id);
         self.keys.retire_space(id);
         self.refresh_jump_key();
     }
@@ -348,6 +365,7 @@ mod tests {
         assert!(mappings.hold(0xffff_8000_003f_ffff));
         assert!(!mappings.hold(0xffff_8000_0040_0000));
         assert!(mappings.hold(0x1fff) && !mappings.hold(0x2000));
+        assert_eq!([0xffff_8000_0020_1000, 0x1800, 0x2000].map(|va| mappings.size_at(va)), [Some(21), Some(12), None]);
         assert!(mappings.hold(0xab00_0000_0000_1008), "the tag byte does not count");
         mappings.clear();
         assert!(!mappings.hold(0x1000));

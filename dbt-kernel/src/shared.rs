@@ -40,6 +40,9 @@ pub mod layout {
     pub const FAULT_FRAME: u64 = 0x0000_0070_0000_0000;
     /// Guest RAM: guest-physical address `a` is at `PHYSMAP + a`.
     pub const PHYSMAP: u64 = 0x0000_0100_0000_0000;
+    /// Windows of the guest's virtual address space ([`crate::hostmmu`]): 512 GiB each, with as much between them.
+    pub const WINDOWS: u64 = 0x0000_2080_0000_0000;
+    pub const WINDOW_COUNT: usize = 95;
 }
 
 /// What stands where in the nucleus, and how ring 3 calls it (`int3` with the service in EAX).
@@ -110,6 +113,8 @@ pub struct RamRegion {
     pub size: u64,
     /// Where the engine sees it.
     pub engine_addr: u64,
+    /// Where it is in the virtual machine's physical memory.
+    pub vm_phys: u64,
 }
 
 /// Device models the engine can put on the bus, as found in the device tree by `compatible`.
@@ -159,6 +164,9 @@ pub mod option {
     pub const COUNT: u64 = 1;
     /// A guest reset ends the run instead of rebooting.
     pub const NO_REBOOT: u64 = 2;
+    /// The host's MMU maps guest memory: all of it, or where it pays. Neither: the software TLB does it all.
+    pub const HOST_MMU: u64 = 4;
+    pub const HOST_MMU_ON_DEMAND: u64 = 8;
 }
 
 /// Bits of `Control::host_features`: what translated code may use.
@@ -282,6 +290,31 @@ pub struct Stats {
     pub device_accesses: AtomicU64,
     pub exceptions: AtomicU64,
     pub interrupts: AtomicU64,
+    /// Nonzero: guest memory is mapped by the host's MMU. What follows is zero otherwise, but for the cost of a fault.
+    pub host_mmu: AtomicU64,
+    /// Processor cycles from a page fault in ring 3 to its handler there and back, measured at start.
+    pub fault_cost: AtomicU64,
+    /// Page faults of accesses through windows: all, those on devices, those on pages with translated code.
+    pub window_faults: AtomicU64,
+    pub window_faults_device: AtomicU64,
+    pub window_faults_code: AtomicU64,
+    /// Mappings made: of pages, of large pages.
+    pub window_fills: AtomicU64,
+    pub window_fills_large: AtomicU64,
+    /// Translations that the processor had to forget, because the guest invalidated them, because another mapping took their
+    /// place, because code was translated from the page. Each is a call of the nucleus.
+    pub window_drops: AtomicU64,
+    pub window_replacements: AtomicU64,
+    pub window_protections: AtomicU64,
+    /// Calls of the nucleus to forget everything.
+    pub window_flushes: AtomicU64,
+    pub windows_made: AtomicU64,
+    pub windows_opened: AtomicU64,
+    pub windows_evicted: AtomicU64,
+    /// At the end of the run.
+    pub windows_in_use: AtomicU64,
+    pub window_tables: AtomicU64,
+    pub sites_aimed: AtomicU64,
     pub waits: AtomicU64,
     pub wait_cycles: AtomicU64,
     pub run_cycles: AtomicU64,
@@ -352,7 +385,7 @@ impl Control {
             options: 0,
             hot_after: crate::regions::HOT,
             host_features: 0,
-            ram: [RamRegion { guest_phys: 0, size: 0, engine_addr: 0 }; MAX_RAM],
+            ram: [RamRegion { guest_phys: 0, size: 0, engine_addr: 0, vm_phys: 0 }; MAX_RAM],
             devices: [DeviceDesc::NONE; MAX_DEVICES],
             heap_base: 0,
             heap_size: 0,
@@ -398,6 +431,23 @@ impl Control {
                 device_accesses: AtomicU64::new(0),
                 exceptions: AtomicU64::new(0),
                 interrupts: AtomicU64::new(0),
+                host_mmu: AtomicU64::new(0),
+                fault_cost: AtomicU64::new(0),
+                window_faults: AtomicU64::new(0),
+                window_faults_device: AtomicU64::new(0),
+                window_faults_code: AtomicU64::new(0),
+                window_fills: AtomicU64::new(0),
+                window_fills_large: AtomicU64::new(0),
+                window_drops: AtomicU64::new(0),
+                window_replacements: AtomicU64::new(0),
+                window_protections: AtomicU64::new(0),
+                window_flushes: AtomicU64::new(0),
+                windows_made: AtomicU64::new(0),
+                windows_opened: AtomicU64::new(0),
+                windows_evicted: AtomicU64::new(0),
+                windows_in_use: AtomicU64::new(0),
+                window_tables: AtomicU64::new(0),
+                sites_aimed: AtomicU64::new(0),
                 waits: AtomicU64::new(0),
                 wait_cycles: AtomicU64::new(0),
                 run_cycles: AtomicU64::new(0),

@@ -103,12 +103,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Err(fault) => return Err(self.raise(cpu, fault, va, kind, desc.access())),
         };
         self.shared().control.stats.tlb_misses.fetch_add(1, Ordering::Relaxed);
-        let Some(host) = self.shared().ram.pointer(mapping.phys, len.into()) else {
-            return Ok((mapping, None));
-        };
         if kind == AccessKind::Write {
             self.invalidate_code(mapping.phys, len.into());
         }
+        self.fill_windows(cpu, mode, va, &mapping, kind);
+        let Some(host) = self.shared().ram.pointer(mapping.phys, len.into()) else {
+            return Ok((mapping, None));
+        };
         if !mapping.device {
             let writable = !self.shared().ram.has_code(mapping.phys);
             self.fill_tlb(mode, va, &mapping, host, writable);
@@ -197,6 +198,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     fn load_any(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) -> Result<u64, Raised> {
+        self.arrive(cpu, va, desc);
         self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
         if desc.size() < 16 {
             return self.load_part(cpu, va, desc.size(), desc);
@@ -210,6 +212,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     fn store_any(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc, value: u64) -> Result<(), Raised> {
+        self.arrive(cpu, va, desc);
         self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
         if desc.size() < 16 {
             return self.store_part(cpu, va, desc.size(), desc, value);
@@ -222,6 +225,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// The place of a read-modify-write access: readable and writable.
     fn locate_rmw(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) -> Result<Place, Raised> {
+        self.arrive(cpu, va, desc);
         self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
         self.locate(cpu, va, desc.size(), AccessKind::Read, desc)?;
         let place = self.locate(cpu, va, desc.size(), AccessKind::Write, desc)?;

@@ -179,6 +179,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         shared.cache.clear();
         shared.jit.reset();
         shared.ram.clear_code();
+        self.forget_sites();
         self.retire_jumps();
         self.reset_heat();
     }

@@ -39,6 +39,9 @@ pub struct Cli {
     /// Where translated code runs.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
+    /// How guest memory is accessed.
+    #[arg(long, value_enum, default_value_t = Mmu::Soft)]
+    pub mmu: Mmu,
     /// Stop after that many seconds, with exit code 124.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub timeout: Option<Duration>,
@@ -82,6 +85,16 @@ pub enum Accel {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mmu {
+    /// In a virtual machine by the host's MMU where that repays what a page fault costs, else in software.
+    Auto,
+    /// The host's MMU translates guest addresses; with `--accel kvm` only.
+    Host,
+    /// A software TLB.
+    Soft,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatsFormat {
     Text,
     Json,
@@ -111,6 +124,7 @@ const VALUED: &[&str] = &[
     "--machine",
     "--cpu",
     "--accel",
+    "--mmu",
     "--memory",
     "--timeout",
     "--dump-dtb",

@@ -110,6 +110,7 @@ impl KvmMachine {
 
         let mut control = machine::control(images, ram, start, options);
         control.ram[0].engine_addr = layout::PHYSMAP + RAM_BASE;
+        control.ram[0].vm_phys = phys::RAM;
         control.heap_base = layout::HEAP;
         control.heap_size = HEAP_BYTES as u64;
         control.code_base = layout::CODE;
@@ -433,3 +434,6 @@ impl Run {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

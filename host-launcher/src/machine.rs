@@ -1,6 +1,7 @@
 //! What both accelerators share: a fresh control block for a start of the guest, and the shape of a running engine.
 
 use crate::boot::{Images, RAM_BASE, Ram, Start};
+use crate::cli::Mmu;
 use crate::host_cpu;
 use dbt_kernel::shared::{Control, MAX_DEVICES, RamRegion, option};
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const HEAP_BYTES: usize = 64 << 20;
 pub const CODE_BYTES: usize = 64 << 20;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub count: bool,
     pub no_reboot: bool,
     pub hot_after: u32,
+    pub mmu: Mmu,
 }
 
 /// A running engine: something to serve, and to get out of translated code by force.
@@ -28,11 +30,14 @@ pub trait Running {
 pub fn control(images: &Images, ram: &Ram, start: &Start, options: Options) -> Control {
     let mut control = Control::new();
     control.vcpus = images.cpus();
-    control.options =
-        if options.count { option::COUNT } else { 0 } | if options.no_reboot { option::NO_REBOOT } else { 0 };
+    let flag = |wanted: bool, bit: u64| if wanted { bit } else { 0 };
+    control.options = flag(options.count, option::COUNT)
+        | flag(options.no_reboot, option::NO_REBOOT)
+        | flag(options.mmu == Mmu::Host, option::HOST_MMU)
+        | flag(options.mmu == Mmu::Auto, option::HOST_MMU_ON_DEMAND);
     control.hot_after = options.hot_after;
     control.host_features = host_cpu::features();
-    control.ram[0] = RamRegion { guest_phys: RAM_BASE, size: ram.size, engine_addr: 0 };
+    control.ram[0] = RamRegion { guest_phys: RAM_BASE, size: ram.size, engine_addr: 0, vm_phys: 0 };
     // Their number was checked when the device tree was.
     for (slot, device) in control.devices.iter_mut().zip(start.devices.iter().take(MAX_DEVICES)) {
         *slot = *device;

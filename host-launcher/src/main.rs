@@ -29,7 +29,7 @@ mod terminal;
 
 use boot::{BootError, Images, Ram};
 use clap::Parser;
-use cli::{Accel, Cli};
+use cli::{Accel, Cli, Mmu};
 use hosted::HostedMachine;
 use kvm::{KvmError, KvmMachine};
 use machine::{Options, Running};
@@ -48,6 +48,10 @@ enum LaunchError {
     Host(#[from] io::Error),
     #[error("KVM can't run the machine: {0}")]
     Kvm(#[from] KvmError),
+    #[error("--mmu host needs a virtual machine: it does not work with --accel hosted")]
+    HostMmu,
+    #[error("--mmu host needs KVM, which can't be used: {0}")]
+    HostMmuWithoutKvm(KvmError),
 }
 
 const EXIT_BAD_INPUT: i32 = 2;
@@ -99,11 +103,12 @@ impl Chosen {
 fn launch(cli: &Cli) -> Result<i32, LaunchError> {
     let images = Images::load(cli)?;
     let ram = Arc::new(Ram::new(images.ram_size())?);
-    let accel = choose(cli.accel)?;
+    let accel = choose(cli.accel, cli.mmu)?;
     let signals = Signals::take()?;
     let timeout = cli.timeout.or_else(|| images.is_self_test().then_some(SELF_TEST_TIMEOUT));
     let until = timeout.map(|time| Instant::now() + time);
-    let options = Options { count: cli.stats.is_some(), no_reboot: cli.no_reboot, hot_after: cli.hot_after };
+    let options =
+        Options { count: cli.stats.is_some(), no_reboot: cli.no_reboot, hot_after: cli.hot_after, mmu: cli.mmu };
     let mut input = Input::default();
     let raw = terminal::RawMode::enter();
     let started = Instant::now();
@@ -163,8 +168,10 @@ fn tell(exit: &Exit, link: &link::Link) {
 }
 
 /// Decides between the accelerators.
-fn choose(wanted: Accel) -> Result<Chosen, LaunchError> {
+fn choose(wanted: Accel, mmu: Mmu) -> Result<Chosen, LaunchError> {
     match wanted {
+        Accel::Hosted if mmu == Mmu::Host => Err(LaunchError::HostMmu),
+        Accel::Auto if mmu == Mmu::Host => kvm::usable().map(|()| Chosen::Kvm).map_err(LaunchError::HostMmuWithoutKvm),
         Accel::Hosted => Ok(Chosen::Hosted),
         Accel::Kvm => Ok(kvm::usable().map(|()| Chosen::Kvm)?),
         Accel::Auto => Ok(kvm::usable().map_or_else(

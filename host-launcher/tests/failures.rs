@@ -82,6 +82,11 @@ fn impossible_machines() {
 }
 
 #[test]
+fn the_host_mmu_needs_a_virtual_machine() {
+    refused(&["--accel", "hosted", "--mmu", "host"], "--mmu host needs a virtual machine");
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     for args in [&["--no-such-option"][..], &["-M", "raspi3b"], &["-m", "lots"], &["--accel", "xen"]] {
         let output = launch(args);

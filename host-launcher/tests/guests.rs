@@ -1,4 +1,4 @@
-//! Tiny bare-metal guests: what a run's end means, with each accelerator.
+//! Tiny bare-metal guests: what a run's end means, with each accelerator and memory strategy.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -38,10 +38,11 @@ fn image(text: &str, end: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// Accelerators that work here.
-fn accelerators() -> Vec<&'static str> {
+/// Accelerators and memory strategies that work here.
+fn machines() -> Vec<(&'static str, &'static str)> {
     let kvm = fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    if kvm { vec!["kvm", "hosted"] } else { vec!["hosted"] }
+    let all = [("hosted", "soft"), ("hosted", "auto"), ("kvm", "soft"), ("kvm", "host"), ("kvm", "auto")];
+    all.into_iter().filter(|(accel, _)| kvm || *accel != "kvm").collect()
 }
 
 struct Guest {
@@ -51,12 +52,14 @@ struct Guest {
 }
 
 impl Guest {
-    fn start(accel: &str, text: &str, end: &[u32], args: &[&str]) -> Self {
+    fn start((accel, mmu): (&str, &str), text: &str, end: &[u32], args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("Image");
         fs::write(&path, image(text, end)).unwrap();
+        // Before it can begin to run.
+        let started = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_host-launcher"))
-            .args(["--accel", accel, "-m", "64M", "--kernel"])
+            .args(["--accel", accel, "--mmu", mmu, "-m", "64M", "--kernel"])
             .arg(path)
             .args(args)
             .stdin(Stdio::piped())
@@ -64,7 +67,7 @@ impl Guest {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { _dir: dir, child, started: Instant::now() }
+        Self { _dir: dir, child, started }
     }
 
     /// Waits until the guest has said `text`: it runs.
@@ -87,19 +90,22 @@ fn ended(output: &Output, code: i32, stdout: &str) {
 
 #[test]
 fn power_off_exits_with_0() {
-    for accel in accelerators() {
-        let output = Guest::start(accel, "bye\n", &POWER_OFF, &["--stats=json"]).end();
+    for machine in machines() {
+        let output = Guest::start(machine, "bye\n", &POWER_OFF, &["--stats=json"]).end();
         ended(&output, 0, "bye\n");
         let stats = String::from_utf8_lossy(&output.stderr);
-        assert!(stats.contains(&format!("\"accel\":\"{accel}\"")) && stats.contains("\"exit_code\":0"), "{stats}");
+        assert!(
+            stats.contains(&format!("\"accel\":\"{}\"", machine.0)) && stats.contains("\"exit_code\":0"),
+            "{stats}"
+        );
     }
 }
 
 #[test]
 fn reset_reboots_or_ends_the_run() {
-    for accel in accelerators() {
-        ended(&Guest::start(accel, "once\n", &RESET, &["-no-reboot"]).end(), 0, "once\n");
-        let mut guest = Guest::start(accel, "again\n", &RESET, &[]);
+    for machine in machines() {
+        ended(&Guest::start(machine, "once\n", &RESET, &["-no-reboot"]).end(), 0, "once\n");
+        let mut guest = Guest::start(machine, "again\n", &RESET, &[]);
         guest.says("again\nagain\nagain\n");
         guest.child.stdin.as_mut().unwrap().write_all(b"\x01x").unwrap();
         assert_eq!(guest.end().status.code(), Some(0));
@@ -108,9 +114,9 @@ fn reset_reboots_or_ends_the_run() {
 
 #[test]
 fn the_time_limit_ends_every_guest() {
-    for accel in accelerators() {
+    for machine in machines() {
         for end in [&SPIN[..], &SLEEP] {
-            let guest = Guest::start(accel, "on\n", end, &["--timeout", "0.5"]);
+            let guest = Guest::start(machine, "on\n", end, &["--timeout", "0.5"]);
             let started = guest.started;
             let output = guest.end();
             ended(&output, 124, "on\n");
@@ -122,23 +128,23 @@ fn the_time_limit_ends_every_guest() {
 
 #[test]
 fn a_kernel_panic_is_seen() {
-    for accel in accelerators() {
+    for machine in machines() {
         let text = "Kernel panic - not syncing: no init\n---[ end Kernel panic - not syncing ]---\n";
-        ended(&Guest::start(accel, text, &SPIN, &["--exit-on-panic"]).end(), 1, text);
-        ended(&Guest::start(accel, text, &SLEEP, &["--exit-on-panic"]).end(), 1, text);
+        ended(&Guest::start(machine, text, &SPIN, &["--exit-on-panic"]).end(), 1, text);
+        ended(&Guest::start(machine, text, &SLEEP, &["--exit-on-panic"]).end(), 1, text);
     }
 }
 
 #[test]
 fn the_user_ends_a_run() {
-    for accel in accelerators() {
+    for machine in machines() {
         for end in [&SPIN[..], &SLEEP] {
-            let mut guest = Guest::start(accel, "on\n", end, &[]);
+            let mut guest = Guest::start(machine, "on\n", end, &[]);
             guest.says("on\n");
             guest.child.stdin.as_mut().unwrap().write_all(b"typed\x01x").unwrap();
             assert_eq!(guest.end().status.code(), Some(0));
 
-            let mut guest = Guest::start(accel, "on\n", end, &[]);
+            let mut guest = Guest::start(machine, "on\n", end, &[]);
             guest.says("on\n");
             let killed = Command::new("kill").arg("-TERM").arg(guest.child.id().to_string()).status().unwrap();
             assert!(killed.success());
@@ -149,8 +155,8 @@ fn the_user_ends_a_run() {
 
 #[test]
 fn a_sleeping_guest_costs_next_to_nothing() {
-    for accel in accelerators() {
-        let mut guest = Guest::start(accel, "on\n", &SLEEP, &[]);
+    for machine in machines() {
+        let mut guest = Guest::start(machine, "on\n", &SLEEP, &[]);
         guest.says("on\n");
         std::thread::sleep(Duration::from_millis(200));
         let cpu = |id: u32| {
@@ -161,7 +167,7 @@ fn a_sleeping_guest_costs_next_to_nothing() {
         let before = cpu(guest.child.id());
         std::thread::sleep(Duration::from_secs(1));
         let ticks = cpu(guest.child.id()) - before;
-        assert!(ticks < 10, "{ticks}% of a processor with {accel}");
+        assert!(ticks < 10, "{ticks}% of a processor with {machine:?}");
         guest.child.kill().unwrap();
         guest.end();
     }

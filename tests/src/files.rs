@@ -46,3 +46,11 @@ pub fn has_kvm() -> bool {
 pub fn accelerators() -> Vec<&'static str> {
     if has_kvm() { vec!["hosted", "kvm"] } else { vec!["hosted"] }
 }
+
+/// The launcher's options for each accelerator and memory strategy to test on this machine.
+#[must_use]
+pub fn machines() -> Vec<&'static [&'static str]> {
+    let hosted: &[&str] = &["--accel", "hosted"];
+    let [soft, host]: [&[&str]; 2] = [&["--accel", "kvm", "--mmu", "soft"], &["--accel", "kvm", "--mmu", "host"]];
+    if has_kvm() { vec![hosted, soft, host] } else { vec![hosted] }
+}

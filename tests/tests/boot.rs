@@ -1,4 +1,4 @@
-//! Boots Debian's kernel with BusyBox and uses it, under every accelerator of this machine.
+//! Boots Debian's kernel with BusyBox and uses it, under every accelerator and memory strategy of this machine.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use tests::files;
 const BOOT: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_secs(60);
 
-fn boot(accel: &str, extra: &[&str]) -> Console {
+fn boot(machine: &[&str], extra: &[&str]) -> Console {
     let mut command = Command::new(files::launcher());
-    command.args(["--accel", accel, "-m", "512M", "--append", "console=ttyAMA0"]);
+    command.args(machine).args(["-m", "512M", "--append", "console=ttyAMA0"]);
     command.arg("--kernel").arg(files::guest("generic/Image"));
     command.arg("--initrd").arg(files::guest("initramfs.cpio"));
     command.args(extra);
@@ -37,8 +37,8 @@ fn cpu_ticks(pid: u32) -> u64 {
 
 #[test]
 fn shell_commands_give_the_results_of_a_real_machine() {
-    for accel in files::accelerators() {
-        let mut console = boot(accel, &[]);
+    for machine in files::machines() {
+        let mut console = boot(machine, &[]);
         assert_eq!(console.shell("uname -m", STEP).trim(), "aarch64");
         // printf %s "" | sha256sum and 64 MiB of zeros: known values of FIPS 180-4 implementations.
         assert_eq!(
@@ -62,13 +62,13 @@ fn shell_commands_give_the_results_of_a_real_machine() {
 
 #[test]
 fn an_idle_guest_leaves_the_cpu_alone() {
-    for accel in files::accelerators() {
-        let console = boot(accel, &[]);
+    for machine in files::machines() {
+        let console = boot(machine, &[]);
         std::thread::sleep(Duration::from_secs(2));
         let before = cpu_ticks(console.id());
         std::thread::sleep(Duration::from_secs(10));
         let used = cpu_ticks(console.id()) - before;
-        assert!(used < 100, "{accel}: an idle guest used {used} of 1000 clock ticks");
+        assert!(used < 100, "{machine:?}: an idle guest used {used} of 1000 clock ticks");
         power_off(console);
     }
 }

@@ -18,7 +18,7 @@ use x86_backend::emit::{Access, AtomicOp, HelperRet, Stop, Width, flags};
 use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::Guest;
 use x86_backend::interp::{Interp, InterpMemory};
-use x86_backend::jit::{BlockContext, HostFeatures, Jit, JitConfig};
+use x86_backend::jit::{BlockContext, HostFeatures, Jit, JitConfig, Windows};
 use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, Vcpu};
 
 /// States per instruction.
@@ -449,6 +449,7 @@ fn compiler(features: HostFeatures) -> Jit {
         insn_bytes: 4,
         features,
         count: false,
+        windows: Windows::Never,
         helpers: isa::HELPERS,
         layout: isa::LAYOUT,
     };

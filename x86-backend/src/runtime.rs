@@ -45,6 +45,28 @@ impl TlbEntry {
     pub const EMPTY: Self = Self { read: Self::INVALID, write: Self::INVALID, addend: 0, phys: 0 };
 }
 
+/// Size of the spans of guest virtual addresses that the host's MMU translates as a whole: one entry of the topmost of
+/// x86's four levels of page tables.
+pub const SPAN_BITS: u32 = 39;
+/// Spans that translated code can reach through the host's MMU at a time, per MMU mode.
+pub const SPANS: usize = 8;
+/// Entries of [`Runtime::patience`]. A power of two.
+pub const PATIENCE: usize = 4096;
+
+/// A span whose pages the host's MMU translates: the guest virtual address `va` is at host address `va + addend` if
+/// `va >> SPAN_BITS` is `key`. What isn't mapped there faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Span {
+    pub key: u64,
+    pub addend: u64,
+}
+
+impl Span {
+    /// Holds no address.
+    pub const NONE: Self = Self { key: u64::MAX, addend: 0 };
+}
+
 /// One jump cache entry: where execution goes on for a guest virtual address.
 ///
 /// `tag` is the target's address XOR [`Runtime::jump_key`]; retiring a key retires all entries made under it.
@@ -195,6 +217,15 @@ pub struct Runtime {
     pub services: Option<*mut dyn Services>,
     /// The engine's own object for this vCPU, for its slow paths.
     pub engine: *mut (),
+    /// By MMU mode, for translated code that uses the host's MMU. The last one of each mode stays [`Span::NONE`]: accesses
+    /// that the host's MMU can't make look there.
+    pub spans: [[Span; SPANS + 1]; MMU_MODES],
+    /// The access ([`crate::jit::Jit::aim`]) that calls a slow path, and whether a page fault brought it there.
+    pub site: u32,
+    pub faulted: u32,
+    /// How often an access (by its number, modulo the size) may yet find its span to be another one before it calls its slow
+    /// path, which can point it at the right one.
+    pub patience: [i32; PATIENCE],
     pub jump: [JumpEntry; JUMP_ENTRIES],
     /// How many more entries a block (by its address) has before it counts as hot.
     pub heat: [i32; HEAT_ENTRIES],

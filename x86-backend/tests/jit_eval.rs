@@ -8,7 +8,7 @@ use x86_backend::emit::{
     Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, Slot, VBinOp, VShiftOp, VUnOp, Width, flags,
 };
 use x86_backend::eval::entry::{EvalOp, eval_entry};
-use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig};
+use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
 use x86_backend::runtime::{FpEnv, Runtime, Vcpu};
 
 #[repr(C)]
@@ -46,6 +46,7 @@ fn jit(features: HostFeatures) -> Jit {
         insn_bytes: 4,
         features,
         count: false,
+        windows: Windows::Never,
         helpers: &[],
 
         layout: &[],

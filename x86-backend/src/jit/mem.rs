@@ -1,28 +1,13 @@
-//! Guest memory: the inline software TLB probe and access, and the out-of-line slow paths.
-//!
-//! The probe compares the page of the access's last byte with the entry's tag, so an access that crosses a page misses;
-//! where alignment is checked, the low address bits take part instead. A miss jumps to a stub behind the block: it makes
-//! the pending stores of guest state (precisely as of this instruction), stores the program counter and calls the
-//! engine through a thunk that keeps every register. When the engine returns normally, the block goes on.
+//! Guest memory: lowering of accesses. [`super::reach`] says how they get to it.
 
-use super::asm::{Alu, Cc, Fixup, Gpr, Mem, Opc, RAX, RBP, RBX, RCX, RDX, RSP, Sh, Xmm};
+use super::asm::{Alu, Cc, Gpr, Mem, Opc, RAX, RBX, RCX, RDX, RSP, Xmm};
 use super::features::HostFeatures;
-use super::ir::{Op, Val};
+use super::ir::{Code, Op, Val};
+use super::reach::{MemAccess, Probe};
 use super::regs::{Gen, frame};
 use super::stubs::{Data, Operands, Slow};
 use crate::emit::{Access, AtomicOp};
-use crate::runtime::{MemDesc, Runtime, TLB_ENTRIES, TlbEntry};
-use core::mem::offset_of;
-
-const ENTRY: usize = size_of::<TlbEntry>();
-const ENTRY_BITS: u32 = ENTRY.trailing_zeros();
-
-/// Registers of a probe: the entry's byte offset (then the addend), and the tag.
-#[derive(Clone, Copy)]
-struct Probe {
-    t: Gpr,
-    u: Gpr,
-}
+use crate::runtime::MemDesc;
 
 impl Gen {
     fn mode(&self, acc: Access) -> u32 {
@@ -31,51 +16,42 @@ impl Gen {
 
     pub fn desc(&self, op: Op) -> MemDesc {
         let acc = Access::from_bits_truncate(op.aux);
-        MemDesc::new((op.imm & 255) as u32, self.mode(acc), acc)
-    }
-
-    fn tlb(&self, mode: u32, t: Gpr, field: usize) -> Mem {
-        let table = offset_of!(Runtime, tlb) + mode as usize * TLB_ENTRIES * ENTRY + field;
-        Mem::indexed(RBP, t, 0, self.rt(table).disp)
-    }
-
-    /// Computes the entry's offset and the tag to compare, for `count` accesses next to each other.
-    fn probe(&mut self, op: Op, va: Gpr, p: Probe, count: i32) {
-        let size = (op.imm & 255) as i32;
-        let acc = Access::from_bits_truncate(op.aux);
-        let shift = crate::runtime::PAGE_BITS - ENTRY_BITS;
-        if self.has(HostFeatures::BMI2) {
-            self.asm.rorx(true, p.t, va, shift as u8);
-        } else {
-            self.asm.mov_rr(true, p.t, va);
-            self.asm.shift_i(Sh::Shr, true, p.t, shift as u8);
-        }
-        self.asm.alu_i(Alu::And, false, p.t, ((TLB_ENTRIES - 1) << ENTRY_BITS) as i32);
-        let strict = self.shared.strict_align || acc.intersects(Access::ALIGNED | Access::ATOMIC | Access::EXCLUSIVE);
-        // The address whose page must be the entry's: of the last byte, or of the last access when each is aligned.
-        let (last, low) = if strict { ((count - 1) * size, size - 1) } else { (count * size - 1, 0) };
-        if last == 0 {
-            self.asm.mov_rr(true, p.u, va);
-        } else {
-            self.asm.lea(true, p.u, Mem::new(va, last));
-        }
-        self.asm.alu_i(Alu::And, true, p.u, -4096 | low);
-    }
-
-    /// Compares the tag; the result is taken on a miss.
-    fn miss(&mut self, op: Op, p: Probe, field: usize) -> Fixup {
-        let m = self.tlb(self.mode(Access::from_bits_truncate(op.aux)), p.t, field);
-        self.asm.alu(Alu::Cmp, true, p.u, m);
-        self.asm.jcc(Cc::NE)
-    }
-
-    fn addend(&mut self, op: Op, p: Probe) {
-        let m = self.tlb(self.mode(Access::from_bits_truncate(op.aux)), p.t, offset_of!(TlbEntry, addend));
-        self.asm.load(8, p.t, m);
+        let desc = MemDesc::new((op.imm & 255) as u32, self.mode(acc), acc);
+        if op.code == Code::Atomic { MemDesc(desc.0 | ((op.imm >> 8) as u32 & 15) << 16) } else { desc }
     }
 
     fn two_scratch(&mut self) -> Probe {
         Probe { t: self.scratch(), u: self.scratch() }
+    }
+
+    /// Emits an access with its check and its way out.
+    fn make_access(&mut self, access: MemAccess) {
+        self.begin_access(access);
+        self.emit_access(&access);
+        self.end_access();
+    }
+
+    /// The instructions that touch guest memory, with the addend in `probe.t`. Allocates nothing: they are emitted a second
+    /// time out of line.
+    pub fn emit_access(&mut self, a: &MemAccess) {
+        let size = a.desc.size();
+        let m = Mem::indexed(a.probe.t, a.va, 0, 0);
+        match a.kind {
+            Slow::Load => {
+                self.load_data(size, m, a.operands.result);
+                if let Some(second) = a.second {
+                    self.load_data(size, m.offset(size as i32), second.result);
+                }
+            }
+            Slow::Store => {
+                self.store_data(size, m, a.operands.data[0]);
+                if let Some(second) = a.second {
+                    self.store_data(size, m.offset(size as i32), second.data[0]);
+                }
+            }
+            Slow::Atomic => self.emit_atomic(a, m),
+            Slow::Cas => self.emit_cas(a, m),
+        }
     }
 
     /// Where a loaded value goes: a vector register if it is wanted there, else `r`.
@@ -89,17 +65,19 @@ impl Gen {
         }
     }
 
-    fn load_data(&mut self, v: Val, size: u32, m: Mem, target: Data) {
+    fn load_data(&mut self, size: u32, m: Mem, target: Data) {
         match target {
             Data::Vector(x) => self.asm.movups_load(x, m),
             Data::Low(x) => self.asm.load_x(size, x, m),
-            Data::Gpr(r) => {
-                self.asm.load(size, r, m);
-                if self.uses[v.index()] > 0 {
-                    self.assign(v, r);
-                }
-            }
+            Data::Gpr(r) => self.asm.load(size, r, m),
             Data::None | Data::Const(_) => {}
+        }
+    }
+
+    /// A loaded value that somebody uses is in its register now.
+    fn loaded(&mut self, v: Val, target: Data) {
+        if let (Data::Gpr(r), true) = (target, self.uses[v.index()] > 0) {
+            self.assign(v, r);
         }
     }
 
@@ -130,35 +108,28 @@ impl Gen {
     }
 
     pub fn lower_load(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
+        let desc = self.desc(op);
         let va = self.use_gpr(op.va());
-        let p = self.two_scratch();
-        let target = self.load_target(v, size, p.t);
-        self.probe(op, va, p, 1);
-        let miss = self.miss(op, p, offset_of!(TlbEntry, read));
-        self.add_stub(Slow::Load, op, [Some(miss), None], va, Operands::load(target));
-        self.addend(op, p);
-        self.load_data(v, size, Mem::indexed(p.t, va, 0, 0), target);
-        self.end_access();
+        let probe = self.two_scratch();
+        let target = self.load_target(v, desc.size(), probe.t);
+        let operands = Operands::load(target);
+        self.make_access(MemAccess { kind: Slow::Load, desc, va, probe, operands, second: None });
+        self.loaded(v, target);
         self.end_op(v);
     }
 
     /// Two loads next to each other: `v` is the second, `op.b` the first.
     pub fn lower_load_pair(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
+        let desc = self.desc(op);
         let first = op.vb();
         let va = self.use_gpr(op.va());
-        let p = self.two_scratch();
-        let a = self.load_target(first, size, p.u);
-        let b = self.load_target(v, size, p.t);
-        self.probe(op, va, p, 2);
-        let miss = self.miss(op, p, offset_of!(TlbEntry, read));
-        self.add_stub(Slow::Load, op, [Some(miss), None], va, Operands::load(a));
-        self.add_second(Operands::load(b));
-        self.addend(op, p);
-        self.load_data(first, size, Mem::indexed(p.t, va, 0, 0), a);
-        self.load_data(v, size, Mem::indexed(p.t, va, 0, size as i32), b);
-        self.end_access();
+        let probe = self.two_scratch();
+        let a = self.load_target(first, desc.size(), probe.u);
+        let b = self.load_target(v, desc.size(), probe.t);
+        let (operands, second) = (Operands::load(a), Some(Operands::load(b)));
+        self.make_access(MemAccess { kind: Slow::Load, desc, va, probe, operands, second });
+        self.loaded(first, a);
+        self.loaded(v, b);
         if self.uses[first.index()] == 0 {
             self.drop_value(first);
         }
@@ -166,17 +137,13 @@ impl Gen {
     }
 
     pub fn lower_store(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
-        let acc = Access::from_bits_truncate(op.aux);
+        let desc = self.desc(op);
         let va = self.use_gpr(op.va());
-        let data = self.store_operand(op.vb(), size);
-        let p = self.two_scratch();
-        self.probe(op, va, p, 1);
-        let miss = self.miss(op, p, offset_of!(TlbEntry, write));
-        self.add_stub(Slow::Store, op, [Some(miss), None], va, Operands::store(data));
-        self.addend(op, p);
-        self.store_data(size, Mem::indexed(p.t, va, 0, 0), data);
-        self.end_access();
+        let data = self.store_operand(op.vb(), desc.size());
+        let probe = self.two_scratch();
+        let operands = Operands::store(data);
+        self.make_access(MemAccess { kind: Slow::Store, desc, va, probe, operands, second: None });
+        let acc = desc.access();
         if acc.contains(Access::RELEASE) && !acc.intersects(Access::EXCLUSIVE | Access::ATOMIC) {
             self.lower_fence();
         }
@@ -185,19 +152,13 @@ impl Gen {
 
     /// Two stores next to each other.
     pub fn lower_store_pair(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
+        let desc = self.desc(op);
         let va = self.use_gpr(op.va());
-        let a = self.store_operand(op.vb(), size);
-        let b = self.store_operand(op.vc(), size);
-        let p = self.two_scratch();
-        self.probe(op, va, p, 2);
-        let miss = self.miss(op, p, offset_of!(TlbEntry, write));
-        self.add_stub(Slow::Store, op, [Some(miss), None], va, Operands::store(a));
-        self.add_second(Operands::store(b));
-        self.addend(op, p);
-        self.store_data(size, Mem::indexed(p.t, va, 0, 0), a);
-        self.store_data(size, Mem::indexed(p.t, va, 0, size as i32), b);
-        self.end_access();
+        let a = self.store_operand(op.vb(), desc.size());
+        let b = self.store_operand(op.vc(), desc.size());
+        let probe = self.two_scratch();
+        let (operands, second) = (Operands::store(a), Some(Operands::store(b)));
+        self.make_access(MemAccess { kind: Slow::Store, desc, va, probe, operands, second });
         self.end_op(v);
     }
 
@@ -208,40 +169,39 @@ impl Gen {
     }
 
     pub fn lower_atomic(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
-        let kind = (op.imm >> 8) as u8;
-        let direct = kind == AtomicOp::Swap as u8 || kind == AtomicOp::Add as u8;
+        let desc = self.desc(op);
+        let direct = exchanges_directly(desc);
         if !direct {
             self.fixed(RAX);
         }
         let va = self.use_gpr(op.va());
         let value = if direct { self.def_from(v, op.vb()) } else { self.use_gpr(op.vb()) };
-        let p = self.two_scratch();
-        let result = if direct { value } else { RAX };
-        self.probe(op, va, p, 1);
-        let no_write = self.miss(op, p, offset_of!(TlbEntry, write));
-        let no_read = self.miss(op, p, offset_of!(TlbEntry, read));
-        let sites = [Some(no_write), Some(no_read)];
-        let operands = Operands { data: [Data::Gpr(value), Data::None], result: Data::Gpr(result) };
-        self.add_stub(Slow::Atomic, op, sites, va, operands);
-        self.addend(op, p);
-        let m = Mem::indexed(p.t, va, 0, 0);
+        let probe = self.two_scratch();
+        let result = Data::Gpr(if direct { value } else { RAX });
+        let operands = Operands { data: [Data::Gpr(value), Data::None], result };
+        self.make_access(MemAccess { kind: Slow::Atomic, desc, va, probe, operands, second: None });
+        if !direct {
+            self.assign(v, RAX);
+        }
+        self.end_op(v);
+    }
+
+    fn emit_atomic(&mut self, a: &MemAccess, m: Mem) {
+        let Data::Gpr(value) = a.operands.data[0] else { return };
+        let (size, kind, u) = (a.desc.size(), a.desc.atomic_bits() as u8, a.probe.u);
         if kind == AtomicOp::Swap as u8 {
             self.asm.xchg_m(size, m, value);
-        } else if direct {
+        } else if exchanges_directly(a.desc) {
             self.asm.lock();
             self.asm.xadd_m(size, m, value);
         } else {
             self.asm.load(size, RAX, m);
             let again = self.asm.pos();
-            self.atomic_step(kind, size, p.u, value);
+            self.atomic_step(kind, size, u, value);
             self.asm.lock();
-            self.asm.cmpxchg_m(size, m, p.u);
+            self.asm.cmpxchg_m(size, m, u);
             self.asm.jcc_to(Cc::NE, again);
-            self.assign(v, RAX);
         }
-        self.end_access();
-        self.end_op(v);
     }
 
     /// `u = op(RAX, value)`
@@ -274,34 +234,24 @@ impl Gen {
     }
 
     pub fn lower_cas(&mut self, v: Val, op: Op) {
-        let size = (op.imm & 255) as u32;
-        if size == 16 {
-            self.lower_cas16(v, op);
+        let desc = self.desc(op);
+        if desc.size() == 16 {
+            self.lower_cas16(v, op, desc);
             return;
         }
         self.fixed(RAX);
         let va = self.use_gpr(op.va());
         let new = self.use_gpr(op.vc());
         let expected = self.use_gpr(op.vb());
-        let p = self.two_scratch();
-        self.probe(op, va, p, 1);
-        let no_write = self.miss(op, p, offset_of!(TlbEntry, write));
-        let no_read = self.miss(op, p, offset_of!(TlbEntry, read));
+        let probe = self.two_scratch();
         let data = [Data::Gpr(expected), Data::Gpr(new)];
         let operands = Operands { data, result: Data::Gpr(RAX) };
-        self.add_stub(Slow::Cas, op, [Some(no_write), Some(no_read)], va, operands);
-        self.addend(op, p);
-        self.asm.mov_rr(true, RAX, expected);
-        self.asm.lock();
-        self.asm.cmpxchg_m(size, Mem::indexed(p.t, va, 0, 0), new);
+        self.make_access(MemAccess { kind: Slow::Cas, desc, va, probe, operands, second: None });
         self.assign(v, RAX);
-        self.end_access();
         self.end_op(v);
     }
 
-    fn lower_cas16(&mut self, v: Val, op: Op) {
-        const PEXTRQ: Opc = Opc::new(0x66, 3, 0x16);
-        const PINSRQ: Opc = Opc::new(0x66, 3, 0x22);
+    fn lower_cas16(&mut self, v: Val, op: Op, desc: MemDesc) {
         let inline = self.has(HostFeatures::CX16);
         if inline {
             for r in [RAX, RDX, RCX, RBX] {
@@ -312,30 +262,46 @@ impl Gen {
         let (expected, new) = (self.use_xmm(op.vb()), self.use_xmm(op.vc()));
         let d = self.def_xmm(v);
         let operands = Operands { data: [Data::Vector(expected), Data::Vector(new)], result: Data::Vector(d) };
-        if !inline {
+        let probe = if inline { self.two_scratch() } else { Probe { t: RAX, u: RAX } };
+        let access = MemAccess { kind: Slow::Cas, desc, va, probe, operands, second: None };
+        if inline {
+            self.make_access(access);
+        } else {
             let away = self.asm.jmp();
-            self.add_stub(Slow::Cas, op, [Some(away), None], va, operands);
+            self.add_slow_access(access, away);
             self.end_access();
-            self.end_op(v);
-            return;
         }
-        let p = self.two_scratch();
-        self.probe(op, va, p, 1);
-        let no_write = self.miss(op, p, offset_of!(TlbEntry, write));
-        let no_read = self.miss(op, p, offset_of!(TlbEntry, read));
-        self.add_stub(Slow::Cas, op, [Some(no_write), Some(no_read)], va, operands);
-        self.addend(op, p);
-        let halves = |g: &mut Self, low: Gpr, high: Gpr, x: Xmm| {
-            g.asm.mov_rx(true, low, x);
-            g.asm.ins(PEXTRQ, true, x.0, high, 1, 1);
-        };
-        halves(self, RAX, RDX, expected);
-        halves(self, RBX, RCX, new);
-        self.asm.lock();
-        self.asm.cmpxchg16b(Mem::indexed(p.t, va, 0, 0));
-        self.asm.mov_xr(true, d, RAX);
-        self.asm.ins(PINSRQ, true, d.0, RDX, 1, 1);
-        self.end_access();
         self.end_op(v);
     }
+
+    fn emit_cas(&mut self, a: &MemAccess, m: Mem) {
+        const PEXTRQ: Opc = Opc::new(0x66, 3, 0x16);
+        const PINSRQ: Opc = Opc::new(0x66, 3, 0x22);
+        match (a.operands.data, a.operands.result) {
+            ([Data::Gpr(expected), Data::Gpr(new)], _) => {
+                self.asm.mov_rr(true, RAX, expected);
+                self.asm.lock();
+                self.asm.cmpxchg_m(a.desc.size(), m, new);
+            }
+            ([Data::Vector(expected), Data::Vector(new)], Data::Vector(d)) => {
+                let halves = |g: &mut Self, low: Gpr, high: Gpr, x: Xmm| {
+                    g.asm.mov_rx(true, low, x);
+                    g.asm.ins(PEXTRQ, true, x.0, high, 1, 1);
+                };
+                halves(self, RAX, RDX, expected);
+                halves(self, RBX, RCX, new);
+                self.asm.lock();
+                self.asm.cmpxchg16b(m);
+                self.asm.mov_xr(true, d, RAX);
+                self.asm.ins(PINSRQ, true, d.0, RDX, 1, 1);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One instruction does it all.
+fn exchanges_directly(desc: MemDesc) -> bool {
+    let kind = desc.atomic_bits();
+    kind == AtomicOp::Swap as u32 || kind == AtomicOp::Add as u32
 }

@@ -30,6 +30,7 @@ mod loops;
 mod mem;
 mod pairs;
 mod places;
+mod reach;
 mod regions;
 mod regs;
 mod simd;
@@ -44,13 +45,23 @@ pub use features::HostFeatures;
 pub use regions::{MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
-use crate::runtime::Runtime;
+use crate::runtime::{MMU_MODES, Runtime, SPANS};
 use asm::{Alu, Asm, Cc, RAX, RCX};
 use build::Build;
 use core::mem::offset_of;
 use ir::{Code, NO_RESULT, Op, Val};
+use reach::Site;
 use regs::Gen;
 use thunks::Thunks;
+
+/// Which code accesses memory through [`Runtime::spans`]; who sets those must send faults on as [`Jit::fault_target`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    Never,
+    /// Regions, which are hot.
+    Hot,
+    Always,
+}
 
 /// What is the same for all blocks.
 #[derive(Clone, Copy)]
@@ -65,6 +76,7 @@ pub struct JitConfig {
     pub features: HostFeatures,
     /// Blocks count themselves and their instructions.
     pub count: bool,
+    pub windows: Windows,
     pub helpers: &'static [HelperDecl],
     /// How the guest's state divides into elements.
     pub layout: &'static [crate::guest::Elements],
@@ -116,6 +128,7 @@ pub(crate) struct Shared {
     rt_offset: u32,
     pc_offset: u32,
     features: HostFeatures,
+    windows: Windows,
     helpers: &'static [HelperDecl],
     thunks: Thunks,
     block_pc: u64,
@@ -155,6 +168,7 @@ impl Jit {
             rt_offset: cfg.rt_offset,
             pc_offset: cfg.pc_offset,
             features: cfg.features,
+            windows: cfg.windows,
             helpers: cfg.helpers,
             thunks: Thunks::default(),
             block_pc: 0,
@@ -230,9 +244,32 @@ impl Jit {
         self.generator.asm.rewrite(at, &head.0);
     }
 
+    /// Where to go on after a page fault of the instruction at host address `at`, if it is one that accesses guest memory:
+    /// nothing of the access has happened then, and its slow path makes it.
+    #[must_use]
+    pub fn fault_target(&self, at: u64) -> Option<u64> {
+        let offset = at.checked_sub(self.generator.asm.addr(0))?;
+        let site = self.generator.sites.find(u32::try_from(offset).ok()?)?;
+        Some(self.generator.asm.addr(self.generator.sites.0[site].slow as usize))
+    }
+
+    /// Makes the access `site` (from `Runtime::site`), in MMU mode `mode`, look at entry `index` of `Runtime::spans`. Gives
+    /// whether it didn't before: changing code is dear, even to what it is.
+    pub fn aim(&mut self, site: u32, mode: usize, index: usize) -> bool {
+        let Some(&Site { start, check, .. }) = self.generator.sites.0.get(site as usize) else { return false };
+        let (key, addend) = self.generator.span_fields(mode % MMU_MODES, index.min(SPANS));
+        let changes = self.generator.asm.read32(check as usize) != key as u32;
+        if changes {
+            self.generator.asm.patch32(check as usize, key as u32);
+            self.generator.asm.patch32(start as usize - 4, addend as u32);
+        }
+        changes
+    }
+
     /// Forgets all code but the thunks.
     pub fn reset(&mut self) {
         self.generator.asm.set_pos(self.first);
+        self.generator.sites.0.clear();
     }
 
     /// Bytes of the buffer in use.
@@ -345,7 +382,7 @@ impl Gen {
         debug_assert_eq!(self.ir.verify(), Ok(()), "\n{}", self.ir);
         self.live_pass();
         self.start_places();
-        let before = self.asm.pos();
+        let (before, first_site) = (self.asm.pos(), self.sites.0.len());
         self.asm.align(16);
         let start = self.asm.pos();
         let events = self.rt(offset_of!(Runtime, events));
@@ -388,6 +425,7 @@ impl Gen {
         if self.asm.full() || self.failed {
             debug_assert!(!self.failed, "register allocation failed\n{}", self.ir);
             self.asm.set_pos(before);
+            self.sites.0.truncate(first_site);
             return Err(CodeFull);
         }
         let code_len = (self.asm.pos() - start) as u32;

@@ -50,6 +50,8 @@ pub(super) struct Gen {
     pub joins: Vec<super::control::Join>,
     pub loop_head: Option<super::loops::Head>,
     pub mem_stubs: Vec<super::stubs::MemStub>,
+    /// Of all blocks in the buffer.
+    pub sites: super::reach::Sites,
     pub cold_exits: Vec<super::stubs::ColdExit>,
     pub stub_stores: Vec<super::stubs::ColdStore>,
     pub slow_evals: Vec<super::fp::SlowEval>,
@@ -80,6 +82,7 @@ impl Gen {
             joins: Vec::new(),
             loop_head: None,
             mem_stubs: Vec::new(),
+            sites: super::reach::Sites::default(),
             cold_exits: Vec::new(),
             stub_stores: Vec::new(),
             slow_evals: Vec::new(),

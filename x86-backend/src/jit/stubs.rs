@@ -1,8 +1,10 @@
 //! Out-of-line code: stores of pending guest state, slow paths of memory accesses, conditional exits that are rarely taken.
 
-use super::asm::{Alu, Fixup, Gpr, Mem, RAX, RSP, Xmm};
+use super::Windows;
+use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RAX, RSP, Xmm};
 use super::flags::Place1;
 use super::ir::{Code, Op, Val};
+use super::reach::{MemAccess, Misses};
 use super::regs::{Gen, NONE, Pending, frame};
 use crate::runtime::{MemDesc, Runtime};
 use core::mem::offset_of;
@@ -60,16 +62,14 @@ impl Operands {
     }
 }
 
-/// The slow path of one access, or of two to adjacent places that were probed together.
+/// What stands out of line for one access.
 #[derive(Clone, Copy)]
 pub(super) struct MemStub {
-    sites: [Option<Fixup>; 2],
+    access: MemAccess,
+    misses: Misses,
+    /// Of an access through a window.
+    site: Option<usize>,
     back: usize,
-    kind: Slow,
-    va: Gpr,
-    operands: Operands,
-    second: Option<Operands>,
-    desc: MemDesc,
     pc: u64,
     stores: (usize, usize),
     vectors: bool,
@@ -140,23 +140,32 @@ impl Gen {
         (first, self.stub_stores.len())
     }
 
-    /// Notes the stub for an access that leaves by `sites`; its return point is set by [`Gen::end_access`].
-    pub fn add_stub(&mut self, kind: Slow, op: Op, sites: [Option<Fixup>; 2], va: Gpr, operands: Operands) {
-        let stores = self.note_stores();
-        let vectors = self.place.xmms.iter().any(|v| *v != NONE);
-        let mut desc = self.desc(op);
-        if op.code == Code::Atomic {
-            desc = MemDesc(desc.0 | ((op.imm >> 8) as u32 & 15) << 16);
+    /// Emits an access's check and notes its stub; [`Gen::end_access`] sets the place where it goes on.
+    pub fn begin_access(&mut self, access: MemAccess) {
+        let through_window = match self.shared.windows {
+            Windows::Never => false,
+            Windows::Hot => self.shared.region.is_some(),
+            Windows::Always => true,
+        };
+        if through_window {
+            let (misses, site) = self.window(&access);
+            self.sites.0.push(site);
+            self.add_stub(access, misses, Some(self.sites.0.len() - 1));
+        } else {
+            let misses = self.tlb_probe(&access);
+            self.add_stub(access, misses, None);
         }
-        let pc = self.pc;
-        self.mem_stubs.push(MemStub { sites, back: 0, kind, va, operands, second: None, desc, pc, stores, vectors });
     }
 
-    /// The access just noted is followed by another behind it in memory.
-    pub fn add_second(&mut self, operands: Operands) {
-        if let Some(stub) = self.mem_stubs.last_mut() {
-            stub.second = Some(operands);
-        }
+    /// An access that the engine has to make in any case.
+    pub fn add_slow_access(&mut self, access: MemAccess, away: Fixup) {
+        self.add_stub(access, [Some(away), None, None], None);
+    }
+
+    fn add_stub(&mut self, access: MemAccess, misses: Misses, site: Option<usize>) {
+        let stores = self.note_stores();
+        let vectors = self.place.xmms.iter().any(|v| *v != NONE);
+        self.mem_stubs.push(MemStub { access, misses, site, back: 0, pc: self.pc, stores, vectors });
     }
 
     pub fn add_cold_exit(&mut self, site: Fixup, pc: u64) {
@@ -174,6 +183,9 @@ impl Gen {
         let here = self.asm.pos();
         if let Some(stub) = self.mem_stubs.last_mut() {
             stub.back = here;
+            if let Some(site) = stub.site {
+                self.sites.0[site].end = here as u32;
+            }
         }
     }
 
@@ -236,11 +248,29 @@ impl Gen {
         }
     }
 
+    fn bind_misses(&mut self, misses: Misses) {
+        for miss in misses.into_iter().flatten() {
+            self.asm.bind(miss);
+        }
+    }
+
     pub fn emit_mem_stubs(&mut self) {
         for i in 0..self.mem_stubs.len() {
-            let MemStub { sites, stores, pc, va, operands, second, desc, kind, vectors, back } = self.mem_stubs[i];
-            for site in sites.into_iter().flatten() {
-                self.asm.bind(site);
+            let MemStub { access, misses, site, stores, pc, vectors, back } = self.mem_stubs[i];
+            let MemAccess { kind, desc, va, operands, second, .. } = access;
+            self.bind_misses(misses);
+            if let Some(site) = site {
+                let patience = self.patience(site);
+                self.asm.alu_i_mem32(Alu::Sub, patience, 1);
+                let aim = self.asm.jcc(Cc::S);
+                let misses = self.tlb_probe(&access);
+                self.emit_access(&access);
+                self.asm.jmp_to(back);
+                self.asm.bind(aim);
+                self.bind_misses(misses);
+                self.sites.0[site].slow = self.asm.pos() as u32;
+                let number = self.rt(offset_of!(Runtime, site));
+                self.asm.store_imm(4, number, site as i32);
             }
             self.cold_stores(stores);
             self.store_pc(pc);

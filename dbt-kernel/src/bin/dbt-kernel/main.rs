@@ -15,9 +15,10 @@ use armv8_guest::Armv8;
 use core::fmt::{self, Write};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
+use dbt_kernel::hostmmu;
 use dbt_kernel::machine::Machine;
 use dbt_kernel::platform::Platform;
-use dbt_kernel::shared::{self, Control, doorbell, layout, stopped};
+use dbt_kernel::shared::{self, Control, doorbell, layout, option, stopped};
 use x86_backend::guest::Guest;
 use x86_backend::runtime::{Runtime, Vcpu};
 
@@ -58,12 +59,14 @@ macro_rules! log {
     ($($argument:tt)*) => { let _ = writeln!($crate::Log, $($argument)*); };
 }
 
-struct Vm;
+/// The platform; whether the host's MMU maps guest memory.
+struct Vm {
+    host_mmu: bool,
+}
 
 impl Platform for Vm {
     fn tsc(&self) -> u64 {
-        // SAFETY: every x86-64 processor has it, and it touches no memory.
-        unsafe { core::arch::x86_64::_rdtsc() }
+        tsc()
     }
 
     fn wait(&self, vcpu: u32) {
@@ -74,6 +77,34 @@ impl Platform for Vm {
     fn drain(&self) {
         ring(doorbell::DRAIN);
     }
+
+    fn host_mmu(&self) -> bool {
+        self.host_mmu
+    }
+
+    fn forget_translation(&self, at: u64) {
+        // SAFETY: drops a translation only, which the processor finds again.
+        unsafe { nucleus::nucleus_call(shared::nucleus::INVALIDATE, at, at + 4096) };
+    }
+
+    fn flush_translations(&self) {
+        // SAFETY: as above.
+        unsafe { nucleus::nucleus_call(shared::nucleus::FLUSH, 0, 0) };
+    }
+}
+
+fn tsc() -> u64 {
+    // SAFETY: every x86-64 processor has it, and it touches no memory.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Whether the host's MMU maps guest memory.
+fn choose_host_mmu() -> bool {
+    let cost = nucleus::fault_cost(tsc);
+    control().stats.fault_cost.store(cost, Ordering::Relaxed);
+    let nanoseconds = u128::from(cost) * 1_000_000_000 / u128::from(control().tsc_hz.max(1));
+    log!("a page fault costs {cost} cycles here, {nanoseconds} ns");
+    control().options & (option::HOST_MMU | option::HOST_MMU_ON_DEMAND) != 0
 }
 
 /// Takes the features that don't work here out of the control block.
@@ -89,7 +120,7 @@ fn confirm_features() {
 
 #[unsafe(no_mangle)]
 extern "sysv64" fn main() -> ! {
-    control().tsc_probe.store(Vm.tsc(), Ordering::SeqCst);
+    control().tsc_probe.store(tsc(), Ordering::SeqCst);
     ring(doorbell::READY);
     // SAFETY: the launcher maps the heap there, for nothing else.
     if !unsafe { memory::HEAP.claim(control().heap_base, control().heap_size) } {
@@ -97,11 +128,11 @@ extern "sysv64" fn main() -> ! {
         stop(stopped::ENGINE_BUG);
     }
     confirm_features();
-    let before = Vm.tsc();
+    let before = tsc();
     // SAFETY: drops translations only, which the processor finds again.
     unsafe { nucleus::nucleus_call(shared::nucleus::FLUSH, 0, 0) };
-    log!("a call of the nucleus takes {} cycles here", Vm.tsc() - before);
-    run(control())
+    log!("a call of the nucleus takes {} cycles here", tsc() - before);
+    run(control(), &Vm { host_mmu: choose_host_mmu() })
 }
 
 #[panic_handler]
@@ -110,20 +141,39 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     stop(stopped::ENGINE_BUG)
 }
 
+/// The vCPU block, while there is one.
+fn vcpu() -> Option<u64> {
+    let events = control().events_word[0].load(Ordering::Relaxed);
+    let base = offset_of!(Vcpu<<Armv8 as Guest>::State>, rt) + offset_of!(Runtime, events);
+    events.checked_sub(base as u64).filter(|_| events != 0)
+}
+
 /// The guest's program counter as last stored; 0 before there is a guest.
 fn guest_pc() -> u64 {
-    type State = <Armv8 as Guest>::State;
-    let events = control().events_word[0].load(Ordering::Relaxed);
-    let base = offset_of!(Vcpu<State>, rt) + offset_of!(Runtime, events);
-    let state = events.checked_sub(base as u64).filter(|_| events != 0);
     // SAFETY: the engine publishes the word's address while the block it belongs to lives.
-    state.map_or(0, |state| unsafe { ((state + u64::from(Armv8::PC_OFFSET)) as *const u64).read_volatile() })
+    vcpu().map_or(0, |state| unsafe { ((state + u64::from(Armv8::PC_OFFSET)) as *const u64).read_volatile() })
+}
+
+/// Lets translated code go on in a slow path, if the exception is a page fault of an access to guest memory.
+fn recover_access(context: &mut nucleus::Context) -> bool {
+    const PAGE_FAULT: u64 = 14;
+    let frame = &mut context.frame;
+    let code = layout::CODE..layout::CODE + control().code_size;
+    let (Some(vcpu), PAGE_FAULT, true) = (vcpu(), frame.vector, code.contains(&frame.rip)) else { return false };
+    // SAFETY: the block belongs to the one machine there is, whose translated code faulted on this processor.
+    match unsafe { hostmmu::fault_target::<Armv8, Vm>(vcpu as *mut u8, frame.rip) } {
+        Some(target) => {
+            frame.rip = target;
+            true
+        }
+        None => false,
+    }
 }
 
 /// Called by `fault_entry` for every exception in ring 3. Returning resumes as `context` says.
 #[unsafe(no_mangle)]
 extern "sysv64" fn fault(context: &mut nucleus::Context) {
-    if nucleus::recover_probe(context) {
+    if recover_access(context) || nucleus::recover_probe(context) {
         return;
     }
     let frame = &context.frame;
@@ -152,10 +202,9 @@ extern "sysv64" fn fault(context: &mut nucleus::Context) {
 }
 
 /// Runs the guest to its end.
-fn run(control: &'static Control) -> ! {
-    let platform = Vm;
+fn run(control: &'static Control, platform: &Vm) -> ! {
     // SAFETY: the launcher has mapped RAM and code cache where the control block says, for the engine alone.
-    match unsafe { Machine::<Armv8, Vm>::new(control, &platform) } {
+    match unsafe { Machine::<Armv8, Vm>::new(control, platform) } {
         Ok(mut machine) => stop(machine.run()),
         Err(error) => {
             log!("{error}");

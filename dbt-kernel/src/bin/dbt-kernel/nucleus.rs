@@ -46,12 +46,29 @@ pub fn recover_probe(context: &mut Context) -> bool {
     const INVALID_OPCODE: u64 = 6;
     const DEVICE_NOT_AVAILABLE: u64 = 7;
     const GENERAL_PROTECTION: u64 = 13;
-    let expected = matches!(context.frame.vector, INVALID_OPCODE | DEVICE_NOT_AVAILABLE | GENERAL_PROTECTION);
+    const PAGE_FAULT: u64 = 14;
+    let expected =
+        matches!(context.frame.vector, INVALID_OPCODE | DEVICE_NOT_AVAILABLE | GENERAL_PROTECTION | PAGE_FAULT);
     if !expected || probe_stack.load(Ordering::Relaxed) == 0 {
         return false;
     }
     context.frame.rip = (&raw const probe_failed) as u64;
     true
+}
+
+/// Cycles of the cheapest of a few page faults in ring 3, with their way to the handler and back.
+pub fn fault_cost(tsc: fn() -> u64) -> u64 {
+    #[unsafe(naked)]
+    unsafe extern "sysv64" fn touch() {
+        core::arch::naked_asm!("xor eax, eax", "mov al, [rax]", "ret")
+    }
+    let once = |_| {
+        let before = tsc();
+        // SAFETY: nothing is mapped at address 0, so all it does is fault.
+        unsafe { probe(touch) };
+        tsc() - before
+    };
+    (0..4).map(once).min().unwrap_or(u64::MAX)
 }
 
 global_asm!(

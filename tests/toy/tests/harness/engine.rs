@@ -118,7 +118,7 @@ pub fn run(image: &[u8], setup: &Setup) -> Outcome {
     control.options = setup.options;
     control.hot_after = setup.hot_after;
     control.host_features = setup.features;
-    control.ram[0] = RamRegion { guest_phys: 0, size: RAM_BYTES as u64, engine_addr: ram.addr as u64 };
+    control.ram[0] = RamRegion { guest_phys: 0, size: RAM_BYTES as u64, engine_addr: ram.addr as u64, vm_phys: 0 };
     control.devices[0] =
         DeviceDesc { kind: DeviceKind::Pl011, spi: u32::MAX, base: UART, size: 0x1000, ..DeviceDesc::NONE };
     control.code_base = code.addr as u64;

@@ -1,10 +1,11 @@
 //! A vCPU, a little guest memory behind a fake TLB, slow paths that record what they see, and helpers.
 
+use super::window::Memory;
 use crate::emit::{Access, FLAGS, HelperDecl, HelperRet, Slot, Stop, Width};
 use crate::eval;
 use crate::guest::Elements;
 use crate::interp::{EngineMemory, Interp};
-use crate::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig};
+use crate::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
 use crate::runtime::{MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, Vcpu};
 use core::mem::offset_of;
 
@@ -29,7 +30,7 @@ pub const START: u64 = 0xffff_8000_0000_1000;
 pub type Seen = (State, [u64; 4], [u128; 2]);
 
 pub struct Engine {
-    pub memory: Vec<u8>,
+    pub memory: Memory,
     pub seen: Vec<Seen>,
     /// Only calls that both executors make are recorded.
     pub record: bool,
@@ -248,8 +249,8 @@ pub fn pc_slot() -> Slot {
 
 impl Machine {
     pub fn new(state: &State, record: bool) -> Machine {
-        let memory = (0..(PAGES - 1) * 4096).map(|i| (i * 37 + i / 256) as u8).collect();
-        let mut engine = Box::new(Engine { memory, seen: Vec::new(), record });
+        let bytes: Vec<u8> = (0..(PAGES - 1) * 4096).map(|i| (i * 37 + i / 256) as u8).collect();
+        let mut engine = Box::new(Engine { memory: Memory::new(&bytes), seen: Vec::new(), record });
         let mut cpu = Box::<Vcpu<State>>::new_uninit();
         // SAFETY: all bytes are valid when zero but for the function pointers and the option, written next.
         let mut cpu = unsafe {
@@ -345,6 +346,15 @@ impl Compiler {
         HostFeatures::SSE41.union(HostFeatures::SSE42).union(HostFeatures::SSSE3).union(HostFeatures::POPCNT);
 
     pub fn new(features: HostFeatures, count: bool) -> Compiler {
+        Self::with(features, count, Windows::Never)
+    }
+
+    /// For accesses through a [`super::window::Window`].
+    pub fn with_windows(features: HostFeatures) -> Compiler {
+        Self::with(features, false, Windows::Always)
+    }
+
+    fn with(features: HostFeatures, count: bool, windows: Windows) -> Compiler {
         // SAFETY: an anonymous mapping of this process's own.
         let code = unsafe {
             libc::mmap(
@@ -364,6 +374,7 @@ impl Compiler {
             insn_bytes: 4,
             features,
             count,
+            windows,
             helpers: HELPERS,
             layout: LAYOUT,
         };

@@ -6,3 +6,4 @@ mod listing;
 mod machine;
 mod program;
 mod random;
+mod window;

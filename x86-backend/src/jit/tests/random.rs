@@ -2,6 +2,7 @@
 
 use super::machine::{BASE, Compiler, Machine, START, State, host_features};
 use super::program::{Executor, Step, run};
+use super::window::Window;
 use crate::emit::{BinOp, BranchKind, CmpOp, Stop};
 use crate::jit::{BlockContext, Builder, CompiledBlock, HostFeatures, RegionContext};
 use crate::runtime::exit;
@@ -34,21 +35,51 @@ fn state() -> impl Strategy<Value = State> {
     })
 }
 
-fn check(features: HostFeatures, tlb: bool, state: &State, steps: &[Step]) -> Result<(), TestCaseError> {
+/// How memory is reached: by slow paths, through the TLB where it can be, through a window by some accesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Slow,
+    Tlb,
+    Window(u64),
+}
+
+impl Reach {
+    fn compiler(self, features: HostFeatures) -> Compiler {
+        match self {
+            Reach::Window(_) => Compiler::with_windows(features),
+            _ => Compiler::new(features, false),
+        }
+    }
+
+    /// Lets the machine's memory be reached, and gives a way to run a block.
+    fn enter(self, m: &mut Machine, compiler: &mut Compiler, entry: u64) -> impl Fn(&Compiler) + use<> {
+        if self != Reach::Slow {
+            m.fill_tlb();
+        }
+        let window = match self {
+            Reach::Window(which) => Some(Window::open(m, &mut compiler.jit, which)),
+            _ => None,
+        };
+        let vcpu = m.ptr();
+        move |compiler| match &window {
+            Some(window) => window.enter(&compiler.jit, vcpu, entry),
+            None => compiler.jit.enter(vcpu, entry),
+        }
+    }
+}
+
+fn check(features: HostFeatures, reach: Reach, state: &State, steps: &[Step]) -> Result<(), TestCaseError> {
     let fallthrough = START + 0x100;
-    trace(if tlb { "tlb" } else { "slow" }, state, steps);
+    let tlb = reach != Reach::Slow;
+    trace(&format!("{reach:?}"), state, steps);
     // With a filled TLB only translated code skips the slow paths: what they see is compared without it.
     let mut expected = Machine::new(state, !tlb);
     let next = expected.interpret(fallthrough, |i| run(i, START, steps, 0));
 
-    let mut compiler = Compiler::new(features, false);
+    let mut compiler = reach.compiler(features);
     let block = compiler.compile(fallthrough, |b| run(b, START, steps, 0));
     let mut m = Machine::new(state, !tlb);
-    if tlb {
-        m.fill_tlb();
-    }
-    let vcpu = m.ptr();
-    compiler.jit.enter(vcpu, block.entry);
+    reach.enter(&mut m, &mut compiler, block.entry)(&compiler);
 
     let rt = &m.cpu.rt;
     let got = if rt.exit_reason == exit::STATE { None } else { Some(rt.exit_pc) };
@@ -67,7 +98,7 @@ fn check(features: HostFeatures, tlb: bool, state: &State, steps: &[Step]) -> Re
     for (a, b) in m.engine.seen.iter().zip(&expected.engine.seen) {
         prop_assert_eq!(a, b, "seen\n{}", listing());
     }
-    prop_assert!(m.engine.memory == expected.engine.memory, "memory\n{}", listing());
+    prop_assert!(*m.engine.memory == *expected.engine.memory, "memory\n{}", listing());
     prop_assert_eq!(rt.fp.raised, expected.cpu.rt.fp.raised);
     Ok(())
 }
@@ -129,11 +160,12 @@ fn compile_region(
     block.expect("the buffer is large enough")
 }
 
-fn check_loop(state: &State, steps: &[Step], tlb: bool, times: u64) -> Result<(), TestCaseError> {
+fn check_loop(state: &State, steps: &[Step], reach: Reach, times: u64) -> Result<(), TestCaseError> {
+    let tlb = reach != Reach::Slow;
     let fallthrough = START + 0x100;
     let state = State { x: core::array::from_fn(|i| if i == 6 { times } else { state.x[i] }), ..state.clone() };
     let inverted = times.is_multiple_of(2);
-    trace(&format!("loop tlb {tlb} times {times}"), &state, steps);
+    trace(&format!("loop {reach:?} times {times}"), &state, steps);
     let mut expected = Machine::new(&state, !tlb);
     let next = loop {
         let next = expected.interpret(fallthrough, |i| run_loop(i, steps, inverted));
@@ -141,15 +173,12 @@ fn check_loop(state: &State, steps: &[Step], tlb: bool, times: u64) -> Result<()
             break next;
         }
     };
-    let mut compiler = Compiler::new(host_features(), false);
+    let mut compiler = reach.compiler(host_features());
     let block = compile_region(&mut compiler, fallthrough, |b| run_loop(b, steps, inverted));
     let mut m = Machine::new(&state, !tlb);
-    if tlb {
-        m.fill_tlb();
-    }
-    let vcpu = m.ptr();
+    let enter = reach.enter(&mut m, &mut compiler, block.entry);
     let left_to = loop {
-        compiler.jit.enter(vcpu, block.entry);
+        enter(&compiler);
         let by_state = m.cpu.rt.exit_reason == exit::STATE;
         let pc = if by_state { m.cpu.state.pc } else { m.cpu.rt.exit_pc };
         if pc != START {
@@ -164,7 +193,7 @@ fn check_loop(state: &State, steps: &[Step], tlb: bool, times: u64) -> Result<()
     want.pc = next.unwrap_or(want.pc);
     prop_assert_eq!(&m.cpu.state.normal(), &want, "state\n{}", listing());
     prop_assert!(m.engine.seen == expected.engine.seen, "seen\n{}", listing());
-    prop_assert!(m.engine.memory == expected.engine.memory, "memory\n{}", listing());
+    prop_assert!(*m.engine.memory == *expected.engine.memory, "memory\n{}", listing());
     Ok(())
 }
 
@@ -182,31 +211,37 @@ proptest! {
 
     #[test]
     fn slow_paths_see_precise_state(state in state(), steps in prop::collection::vec(step(), 1..40)) {
-        check(host_features(), false, &state, &steps)?;
+        check(host_features(), Reach::Slow, &state, &steps)?;
     }
 
     #[test]
     fn inline_memory(state in state(), steps in prop::collection::vec(step(), 1..40)) {
-        check(host_features(), true, &state, &steps)?;
+        check(host_features(), Reach::Tlb, &state, &steps)?;
+    }
+
+    #[test]
+    fn windows(state in state(), steps in prop::collection::vec(step(), 1..40), which in any::<u64>()) {
+        check(host_features(), Reach::Window(which), &state, &steps)?;
+        check(host_features(), Reach::Window(u64::MAX), &state, &steps)?;
     }
 
     #[test]
     fn baseline_host(state in state(), steps in prop::collection::vec(step(), 1..40)) {
-        check(Compiler::BASELINE, true, &state, &steps)?;
+        check(Compiler::BASELINE, Reach::Tlb, &state, &steps)?;
     }
 
     #[test]
     fn long_blocks_spill(state in state(), steps in prop::collection::vec(step(), 100..200)) {
-        check(host_features(), true, &state, &steps)?;
+        check(host_features(), Reach::Tlb, &state, &steps)?;
     }
 
     #[test]
     fn loops_carry_registers(
         state in state(),
         steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % 46, 42 | 45)), 1..60),
-        tlb in any::<bool>(),
+        reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
         times in 1u64..5,
     ) {
-        check_loop(&state, &steps, tlb, times)?;
+        check_loop(&state, &steps, reach, times)?;
     }
 }

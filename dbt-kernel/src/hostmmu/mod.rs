@@ -1,0 +1,401 @@
+//! The host-MMU memory strategy: the engine's side of translated code's accesses through windows.
+//!
+//! Translated code looks a span up in the vCPU block and accesses memory at an address in a window
+//! (`x86_backend::jit`, `reach`); what the window doesn't map faults, and the fault goes on in the access's slow path, which is
+//! the software TLB's: so both strategies give the guest the same results. The slow path maps the page for the next time.
+//!
+//! Each access in the code is *aimed* at one of a few entries of the mode it runs in. An entry stands for a span, by
+//! name; whether it has a window in the current address space is looked up when either changes. An access that finds
+//! its span to be another one than it is aimed at goes through the software TLB, and is pointed at the right entry when its
+//! patience is over. Accesses to devices, and stores that keep hitting pages with code beside their data, would fault each
+//! time: once noticed they are aimed at nothing, for good.
+//!
+//! A fault costs much more than a walk of the guest's tables, so its neighbours are mapped along with a page that faulted,
+//! and where many neighbours have turned up, the 2 MiB around as one large page if the guest maps them alike.
+//!
+//! Entries change hands and windows of the current address space are given up only between blocks or in calls that the guest's
+//! instructions make: within a block, what one access has checked others may rely on.
+
+mod frequent;
+mod reverse;
+mod tables;
+mod windows;
+
+pub use tables::Place;
+
+use crate::machine::Cpu;
+use crate::platform::Platform;
+use crate::ram::Ram;
+use crate::shared::{Control, Stats, option};
+use core::sync::atomic::Ordering;
+use hashbrown::HashMap;
+use windows::{Page, Windows};
+use x86_backend::guest::{AccessKind, Guest, Mapping};
+use x86_backend::jit;
+use x86_backend::runtime::{MMU_MODES, MemDesc, PAGE_BITS, PATIENCE, SPAN_BITS, SPANS, Span, Vcpu, event};
+
+type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
+
+/// `Runtime::site` when no access through a window is under way.
+pub(crate) const NO_SITE: u32 = u32::MAX;
+/// Misses of its span after which an access that was aimed before is aimed again.
+const AIM_AGAIN: i32 = 2048;
+/// What so many accesses through the software TLB cost more than ones through a window, in slow paths.
+const AIM_AGAIN_COST: u64 = 24;
+/// Faults of a store, on pages with code that the store doesn't change, after which it is aimed at nothing.
+const CODE_FAULTS: u8 = 8;
+/// Most pages mapped at a fault: those of an aligned block.
+const AROUND: u64 = 16;
+const PAGE: u64 = 1 << PAGE_BITS;
+const LARGE: u64 = 2 << 20;
+/// An entry without a span.
+const NAMELESS: u64 = u64::MAX;
+
+/// The strategy's state for one vCPU.
+pub(crate) struct HostMmu {
+    pub(crate) windows: Windows,
+    /// The spans that entries stand for.
+    names: [[u64; SPANS]; MMU_MODES],
+    /// The entry that changes hands next, when a span has none.
+    victim: usize,
+    wanted: Option<(usize, u64)>,
+    /// A window closed: entries must hear of it.
+    closed: bool,
+    /// Accesses that keep faulting: how often they did so; at [`CODE_FAULTS`] they are aimed at nothing.
+    hopeless: HashMap<u32, u8, Words>,
+    /// The access under way is one through a window, and came by a fault at this site.
+    at_site: bool,
+    fault_site: Option<u32>,
+}
+
+impl HostMmu {
+    /// The strategy, if the launcher set page tables aside.
+    ///
+    /// # Safety
+    /// The memory for page tables is as [`Control`] says, and the engine's alone.
+    pub(crate) unsafe fn new(control: &Control) -> Option<Self> {
+        let eager = control.options & option::HOST_MMU != 0;
+        let fault_cost = control.stats.fault_cost.load(Ordering::Relaxed);
+        if control.page_tables_size == 0 {
+            return None;
+        }
+        let place = Place {
+            base: crate::shared::layout::PAGE_TABLES,
+            phys: control.page_tables_phys,
+            size: control.page_tables_size,
+            used: control.page_tables_used,
+            root: control.page_tables_root,
+        };
+        Some(Self {
+            // SAFETY: the caller's promise.
+            windows: unsafe { Windows::new(place, fault_cost, eager) },
+            names: [[NAMELESS; SPANS]; MMU_MODES],
+            victim: 0,
+            wanted: None,
+            closed: false,
+            hopeless: HashMap::default(),
+            at_site: false,
+            fault_site: None,
+        })
+    }
+}
+
+impl HostMmu {
+    /// Which code uses windows: where faults are dear, that which is hot.
+    pub(crate) fn users(&self) -> jit::Windows {
+        if self.windows.on_demand() { jit::Windows::Hot } else { jit::Windows::Always }
+    }
+}
+
+/// What to map for the page with `va`, which the guest maps by `mapping`.
+fn page(ram: &Ram, va: u64, mapping: &Mapping) -> Option<Page> {
+    let frame = ram.frame(mapping.phys)?;
+    let writable = mapping.write && !ram.has_code(mapping.phys);
+    let start = mapping.phys & !(LARGE - 1);
+    let alike = (va ^ frame) & (LARGE - 1) == 0 && (va ^ mapping.phys) & (LARGE - 1) == 0;
+    let large = mapping.size_bits >= 21
+        && alike
+        && ram.pointer(start, LARGE).is_some()
+        && (!mapping.write || !ram.has_code_in(start, LARGE));
+    Some(Page { frame, writable, large })
+}
+
+impl<G: Guest, P: Platform> Cpu<'_, G, P> {
+    fn stats(&self) -> &Stats {
+        &self.shared().control.stats
+    }
+
+    fn span_entry(&mut self, mode: usize, index: usize) -> &mut Span {
+        // SAFETY: the block lives as long as `self`; helpers and slow paths that call into the engine hold no reference to the
+        // entries.
+        unsafe { &mut (*self.vcpu).rt.spans[mode % MMU_MODES][index % (SPANS + 1)] }
+    }
+
+    /// Entries again say what windows there are.
+    pub(crate) fn refresh_spans(&mut self) {
+        for mode in 0..MMU_MODES {
+            for index in 0..SPANS {
+                self.refresh_span(mode, index);
+            }
+        }
+    }
+
+    fn refresh_span(&mut self, mode: usize, index: usize) {
+        let space = self.space;
+        let Some(host) = &mut self.host else { return };
+        let name = host.names[mode][index];
+        let entry = if name == NAMELESS { Span::NONE } else { host.windows.entry(mode, space, name) };
+        *self.span_entry(mode, index) = entry;
+    }
+
+    /// A slow path begins.
+    pub(crate) fn arrive(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) {
+        let Some(host) = &mut self.host else { return };
+        let site = core::mem::replace(&mut cpu.rt.site, NO_SITE);
+        let faulted = core::mem::replace(&mut cpu.rt.faulted, 0) != 0;
+        host.at_site = site != NO_SITE;
+        host.fault_site = (faulted && site != NO_SITE).then_some(site);
+        let (mode, span, space) = (desc.mmu_mode(), va >> SPAN_BITS, self.space);
+        if faulted {
+            let Some((host, shared)) = self.host_parts() else { return };
+            shared.control.stats.window_faults.fetch_add(1, Ordering::Relaxed);
+            if host.windows.faulted(mode, space, span, shared.platform.tsc()) {
+                host.closed = true;
+                self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+            }
+        } else if site != NO_SITE {
+            let patience = &mut cpu.rt.patience[site as usize % PATIENCE];
+            let weight = if *patience < 0 { AIM_AGAIN_COST } else { 1 };
+            if host.hopeless.get(&site).is_some_and(|n| *n >= CODE_FAULTS) {
+                *patience = i32::MAX;
+                return;
+            }
+            if *patience < 0 {
+                *patience = AIM_AGAIN;
+            }
+            if let Some((host, shared)) = self.host_parts() {
+                host.windows.warm(mode, space, span, weight, &shared.control.stats);
+            }
+            self.aim(site, mode, span);
+        }
+    }
+
+    /// Points an access at the entry for `span`, or asks for one.
+    fn aim(&mut self, site: u32, mode: usize, span: u64) {
+        let Some(host) = &mut self.host else { return };
+        let names = &mut host.names[mode];
+        let index = names.iter().position(|name| *name == span).or_else(|| {
+            let free = names.iter().position(|name| *name == NAMELESS)?;
+            names[free] = span;
+            Some(free)
+        });
+        match index {
+            Some(index) => {
+                self.refresh_span(mode, index);
+                if self.shared().jit.aim(site, mode, index) {
+                    self.stats().sites_aimed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            None => {
+                host.wanted = Some((mode, span));
+                self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Between blocks: what could not be done within one.
+    pub(crate) fn settle_windows(&mut self) {
+        let Some(host) = &mut self.host else { return };
+        if let Some((mode, span)) = host.wanted.take() {
+            host.victim = (host.victim + 1) % SPANS;
+            let index = host.victim;
+            host.names[mode][index] = span;
+            self.refresh_span(mode, index);
+        }
+        let Some(host) = &mut self.host else { return };
+        if core::mem::take(&mut host.closed) {
+            self.refresh_spans();
+        }
+        let Some(host) = &mut self.host else { return };
+        if host.windows.pressure {
+            host.windows.drop_all();
+            self.stats().windows_evicted.fetch_add(1, Ordering::Relaxed);
+            self.refresh_spans();
+        }
+    }
+
+    /// A walk gave `mapping` for `va`: maps it in a window, and learns from the fault that brought the access here.
+    pub(crate) fn fill_windows(
+        &mut self,
+        cpu: &mut Vcpu<G::State>,
+        mode: usize,
+        va: u64,
+        mapping: &Mapping,
+        kind: AccessKind,
+    ) {
+        let Some(host) = &mut self.host else { return };
+        // Code that doesn't use windows is no reason to have one.
+        let wanted = core::mem::take(&mut host.at_site) || host.users() == jit::Windows::Always;
+        let site = host.fault_site.take();
+        if !wanted {
+            return;
+        }
+        self.fill_window(mode, va, mapping, kind, site);
+        if mapping.device || mapping.size_bits > PAGE_BITS {
+            return;
+        }
+        let (start, space) = (va & !(AROUND * PAGE - 1), self.space);
+        let around = if site.is_some() { start..start + AROUND * PAGE } else { 0..0 };
+        for at in around.step_by(PAGE as usize) {
+            if self.host.as_ref().is_some_and(|host| host.windows.maps(mode, space, at)) {
+                continue;
+            }
+            if let Ok(mapping) = G::walk(cpu, at, AccessKind::Read, mode) {
+                self.fill_window(mode, at, &mapping, AccessKind::Read, None);
+            }
+        }
+        if self.host.as_mut().is_some_and(|host| host.windows.is_crowded(mode, space, va)) {
+            self.join_pages(cpu, mode, va, mapping);
+        }
+    }
+
+    /// Maps the 2 MiB around `va` as one large page, if they are RAM that the guest maps as one, and alike.
+    fn join_pages(&mut self, cpu: &mut Vcpu<G::State>, mode: usize, va: u64, mapping: &Mapping) {
+        let (start, space) = (va & !(LARGE - 1), self.space);
+        let phys = mapping.phys.wrapping_sub(va - start);
+        let ram = &self.shared().ram;
+        let (Some(frame), Some(_)) = (ram.frame(phys), ram.pointer(phys, LARGE)) else { return };
+        if !frame.is_multiple_of(LARGE) || (mapping.write && ram.has_code_in(phys, LARGE)) {
+            return;
+        }
+        for offset in (0..LARGE).step_by(PAGE as usize) {
+            let alike =
+                |other: &Mapping| *other == Mapping { phys: phys + offset, ..*mapping } && !other.device && other.read;
+            if !G::walk(cpu, start + offset, AccessKind::Read, mode).is_ok_and(|other| alike(&other)) {
+                return;
+            }
+        }
+        if let Some((host, shared)) = self.host_parts() {
+            let stats = &shared.control.stats;
+            host.windows.join(mode, space, va, frame, mapping.write, shared.platform, stats);
+        }
+    }
+
+    fn fill_window(&mut self, mode: usize, va: u64, mapping: &Mapping, kind: AccessKind, site: Option<u32>) {
+        let space = self.space;
+        let Some((host, shared)) = self.host_parts() else { return };
+        let restless = host.windows.is_restless(va);
+        if restless || mapping.device || shared.ram.pointer(mapping.phys, 1).is_none() {
+            if let Some(site) = site {
+                host.hopeless.insert(site, CODE_FAULTS);
+                shared.jit.aim(site, mode, SPANS);
+                if !restless {
+                    shared.control.stats.window_faults_device.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            return;
+        }
+        let Some(mut page) = page(&shared.ram, va, mapping) else { return };
+        let rewritten = host.windows.is_rewritten(page.frame);
+        if rewritten {
+            (page.writable, page.large) = (false, false);
+        }
+        let has_code = rewritten || shared.ram.has_code(mapping.phys);
+        if let (Some(site), AccessKind::Write, true) = (site, kind, has_code) {
+            shared.control.stats.window_faults_code.fetch_add(1, Ordering::Relaxed);
+            let faults = host.hopeless.entry(site).or_insert(0);
+            *faults = faults.saturating_add(1);
+            if *faults >= CODE_FAULTS {
+                shared.jit.aim(site, mode, SPANS);
+            }
+        }
+        if !mapping.read {
+            return;
+        }
+        let stats = &shared.control.stats;
+        let made = host.windows.fill(mode, space, va, mapping, page, shared.platform, stats);
+        if host.windows.pressure {
+            self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+        }
+        if made {
+            let span = va >> SPAN_BITS;
+            for index in 0..SPANS {
+                if self.host.as_ref().is_some_and(|host| host.names[mode][index] == span) {
+                    self.refresh_span(mode, index);
+                }
+            }
+        }
+    }
+
+    /// The guest invalidated one address, or all.
+    pub(crate) fn drop_windows(&mut self, va: Option<u64>) {
+        let Some((host, shared)) = self.host_parts() else { return };
+        match va {
+            Some(va) => host.windows.drop_page(va, shared.platform, &shared.control.stats),
+            None => {
+                host.windows.drop_all();
+                self.refresh_spans();
+            }
+        }
+    }
+
+    /// The guest invalidated one address space.
+    pub(crate) fn drop_space_windows(&mut self, space: u64) {
+        if let Some(host) = &mut self.host {
+            host.windows.drop_space(space);
+            self.refresh_spans();
+        }
+    }
+
+    /// The page at `phys` holds translated code now.
+    pub(crate) fn protect_windows(&mut self, phys: u64) {
+        let Some((host, shared)) = self.host_parts() else { return };
+        if let Some(frame) = shared.ram.frame(phys) {
+            host.windows.protect(frame, shared.platform, &shared.control.stats);
+        }
+    }
+
+    /// All code is gone, and what was learnt about it.
+    pub(crate) fn forget_sites(&mut self) {
+        if let Some(host) = &mut self.host {
+            host.hopeless.clear();
+            // SAFETY: the block lives as long as `self`; nothing else refers to the counters now.
+            unsafe { (*self.vcpu).rt.patience.fill(0) };
+        }
+    }
+
+    /// Where translated code goes on after a page fault at host address `rip`; `None`: it isn't an access of the guest.
+    ///
+    /// # Safety
+    /// `vcpu` is this value's block; the fault struck while its translated code ran.
+    pub(crate) unsafe fn fault_target(vcpu: *mut u8, rip: u64) -> Option<u64> {
+        // SAFETY: by the contract both exist; translated code holds no reference to either.
+        unsafe {
+            let vcpu = vcpu.cast::<Vcpu<G::State>>();
+            let engine = (*vcpu).rt.engine.cast::<Self>();
+            let target = (*(*engine).shared).jit.fault_target(rip)?;
+            (*vcpu).rt.faulted = 1;
+            Some(target)
+        }
+    }
+
+    /// Figures for the end of the run.
+    pub(crate) fn publish_windows(&mut self) {
+        if let Some(host) = &self.host {
+            let (windows, tables) = host.windows.in_use();
+            self.stats().windows_in_use.store(windows as u64, Ordering::Relaxed);
+            self.stats().window_tables.store(tables as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where translated code of `vcpu` goes on after a page fault at host address `rip`; `None`: a bug.
+///
+/// # Safety
+/// `vcpu` is the block of a vCPU of a [`crate::machine::Machine`] with this guest and platform, and the fault struck on the
+/// thread that runs it.
+#[must_use]
+pub unsafe fn fault_target<G: Guest, P: Platform>(vcpu: *mut u8, rip: u64) -> Option<u64> {
+    // SAFETY: the caller's promise.
+    unsafe { Cpu::<'_, G, P>::fault_target(vcpu, rip) }
+}

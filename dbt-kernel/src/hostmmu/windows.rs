@@ -1,0 +1,540 @@
+//! Windows: places in the host's address space where the host's MMU shows spans of guest virtual addresses.
+//!
+//! A span is 2^39 bytes ([`SPAN_BITS`]), what one entry of the root page table maps. A window shows one span as one
+//! MMU mode of the guest sees it, in one address space or, if its mappings hold in all of them, in every one. It occupies a
+//! *slot*; between slots the host's address space is empty, so that an access that runs over a span's end faults.
+//!
+//! Invariants:
+//! * A window maps only what a walk of the guest's tables gave since the guest last invalidated that address, with no more
+//!   rights than the walk gave, never a device, and never writable where translated code came from.
+//! * What a window no longer maps, the processor has forgotten when the call that unmapped it returns; or the window is given
+//!   up, and nobody knows its slot's address any more until the processor has forgotten everything.
+//!
+//! Where faults are dear, a window is made *closed*: it is filled, which costs next to nothing, but translated code doesn't know
+//! it, nor does the processor. Slow paths in its span warm it up, and when the time they took is what its pages will cost
+//! to bring in, it opens: so at worst the price is paid twice. One that faults too much afterwards closes again, for longer.
+//!
+//! Giving up windows costs the same whatever is mapped in them: slot and tables go to lists of retired ones, which one flush of
+//! the processor's translations makes free again. When slots or tables run out, the windows used longest ago are given up.
+
+use super::frequent::Frequent;
+use super::reverse::{Note, Reverse};
+use super::tables::{Change, LARGE_BITS, Place, Pool};
+use crate::platform::Platform;
+use crate::services::Mappings;
+use crate::shared::{Stats, layout};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use hashbrown::{HashMap, HashSet};
+use x86_backend::guest::Mapping;
+use x86_backend::runtime::{PAGE_BITS, SPAN_BITS, Span};
+
+type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
+
+/// Cycles a slow path takes, about.
+const SLOW_PATH_CYCLES: u64 = 800;
+/// Below this many slow paths for a page, closed windows aren't worth their trouble.
+const CHEAP: u64 = 8;
+/// A window looks at the time whenever it had so many faults, and closes if they took more than one in [`FAULT_SHARE`] of it.
+const FAULTS: u64 = 64;
+const FAULT_SHARE: u64 = 4;
+
+/// Pages mapped in a table after which they may become one large page.
+const CROWDED: usize = 64;
+
+/// From one slot to the next, in entries of the root: a slot and an empty one.
+const STRIDE: usize = 2;
+/// Addresses are compared without their top byte, which a guest may use as a tag.
+const TAGLESS: u64 = (1 << (56 - SPAN_BITS)) - 1;
+
+/// What a window shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct View {
+    pub mode: usize,
+    /// `None`: every address space.
+    pub space: Option<u64>,
+    /// Guest virtual address divided by the span's size.
+    pub span: u64,
+}
+
+struct Window {
+    view: View,
+    /// Which use of the slot this is.
+    generation: u32,
+    live: bool,
+    /// Translated code may use it.
+    open: bool,
+    /// It is in the root, so that the processor may hold translations.
+    linked: bool,
+    /// Slow paths since it was made or closed; mappings made; how often it closed.
+    heat: u64,
+    pages: u64,
+    closed: u32,
+    /// Faults since the time stamp.
+    faults: u64,
+    since: u64,
+    last_used: u64,
+    top: u32,
+    tables: Vec<u32>,
+}
+
+/// The windows of one vCPU.
+pub(crate) struct Windows {
+    pool: Pool,
+    slots: Vec<Window>,
+    index: HashMap<View, u8, Words>,
+    free: Vec<u8>,
+    retired: Vec<u8>,
+    reverse: Reverse,
+    clock: u64,
+    /// Slow paths that cost as much as bringing in one page; 0: windows are open from the start.
+    rent: u64,
+    /// Cycles of a fault.
+    fault_cost: u64,
+    /// Guest mappings larger than a page that something was mapped from: dropping one address of them drops them whole.
+    large: Mappings,
+    /// Pages that the guest keeps invalidating: mapping them is a waste.
+    restless: Frequent,
+    /// Frames that keep getting code translated from them and written: they stay read-only.
+    rewritten: Frequent,
+    /// Large pages, as slot and offset, that single pages were not to become, or no more.
+    piecemeal: HashSet<(u8, u64), Words>,
+    /// Slots or tables are short, and only windows of the current address space could be given up.
+    pub pressure: bool,
+}
+
+/// A page to be mapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Page {
+    /// VM-physical address of the byte at the guest virtual address asked for.
+    pub frame: u64,
+    pub writable: bool,
+    /// The 2 MiB around are RAM, mapped alike by the guest, and hold no translated code if writable.
+    pub large: bool,
+}
+
+fn count(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Ordering::Relaxed);
+}
+
+impl Windows {
+    /// # Safety
+    /// As for [`Pool::new`]; the root's entries for [`layout::WINDOWS`] are this value's.
+    pub unsafe fn new(place: Place, fault_cost: u64, eager: bool) -> Self {
+        // A fault, and again as much before the processor has the new mapping.
+        let rent = 2 * fault_cost / SLOW_PATH_CYCLES;
+        // SAFETY: the caller's promise.
+        let pool = unsafe { Pool::new(place) };
+        let unused = |_| Window {
+            view: View { mode: 0, space: None, span: u64::MAX },
+            generation: 0,
+            live: false,
+            open: false,
+            linked: false,
+            heat: 0,
+            pages: 0,
+            closed: 0,
+            faults: 0,
+            since: 0,
+            last_used: 0,
+            top: 0,
+            tables: Vec::new(),
+        };
+        Self {
+            pool,
+            slots: (0..layout::WINDOW_COUNT).map(unused).collect(),
+            index: HashMap::default(),
+            free: (0..layout::WINDOW_COUNT as u8).rev().collect(),
+            retired: Vec::new(),
+            reverse: Reverse::default(),
+            clock: 0,
+            rent: if eager || rent < CHEAP { 0 } else { rent },
+            fault_cost,
+            large: Mappings::default(),
+            restless: Frequent::new(32),
+            rewritten: Frequent::new(4),
+            piecemeal: HashSet::default(),
+            pressure: false,
+        }
+    }
+
+    /// Whether windows are made closed.
+    pub fn on_demand(&self) -> bool {
+        self.rent != 0
+    }
+
+    fn root_index(slot: u8) -> usize {
+        (layout::WINDOWS >> SPAN_BITS) as usize + usize::from(slot) * STRIDE
+    }
+
+    fn address(slot: u8) -> u64 {
+        (Self::root_index(slot) as u64) << SPAN_BITS
+    }
+
+    /// The slot that shows `span` to `mode` in address space `space`.
+    fn find(&self, mode: usize, space: u64, span: u64) -> Option<u8> {
+        let private = self.index.get(&View { mode, space: Some(space), span });
+        private.or_else(|| self.index.get(&View { mode, space: None, span })).copied()
+    }
+
+    /// How translated code reaches `span`.
+    pub fn entry(&mut self, mode: usize, space: u64, span: u64) -> Span {
+        let Some(slot) = self.find(mode, space, span) else { return Span::NONE };
+        self.clock += 1;
+        let window = &mut self.slots[usize::from(slot)];
+        window.last_used = self.clock;
+        if !window.open {
+            return Span::NONE;
+        }
+        Span { key: span, addend: Self::address(slot).wrapping_sub(span << SPAN_BITS) }
+    }
+
+    /// Lets the processor forget everything, so that what is retired can be used again.
+    fn reclaim(&mut self, platform: &impl Platform, stats: &Stats) {
+        for &slot in &self.retired {
+            let window = &mut self.slots[usize::from(slot)];
+            if core::mem::take(&mut window.linked) {
+                self.pool.set_root_entry(Self::root_index(slot), None);
+            }
+        }
+        platform.flush_translations();
+        count(&stats.window_flushes, 1);
+        self.pool.reclaim();
+        self.free.append(&mut self.retired);
+    }
+
+    fn retire(&mut self, slot: u8) {
+        let window = &mut self.slots[usize::from(slot)];
+        window.live = false;
+        self.piecemeal.retain(|(s, _)| *s != slot);
+        self.index.remove(&window.view);
+        let tables = core::mem::take(&mut window.tables);
+        if window.linked {
+            self.pool.retire(tables);
+            self.retired.push(slot);
+        } else {
+            // The processor never saw them.
+            self.pool.release(tables);
+            self.free.push(slot);
+        }
+    }
+
+    /// Makes slots and tables free: of retired windows, else of the one used longest ago outside address space `space`.
+    fn make_room(&mut self, space: u64, platform: &impl Platform, stats: &Stats) -> bool {
+        if self.retired.is_empty() && !self.pool.has_retired() {
+            let elsewhere = |w: &Window| w.live && w.view.space.is_some_and(|s| s != space);
+            let oldest = self.slots.iter().enumerate().filter(|(_, w)| elsewhere(w)).min_by_key(|(_, w)| w.last_used);
+            let Some((slot, _)) = oldest else {
+                self.pressure = true;
+                return false;
+            };
+            count(&stats.windows_evicted, 1);
+            let linked = self.slots[slot].linked;
+            self.retire(slot as u8);
+            if !linked {
+                return true;
+            }
+        }
+        self.reclaim(platform, stats);
+        true
+    }
+
+    fn create(&mut self, view: View, space: u64, platform: &impl Platform, stats: &Stats) -> Option<u8> {
+        if self.free.is_empty() && !self.make_room(space, platform, stats) {
+            return None;
+        }
+        let top = loop {
+            match self.pool.allocate() {
+                Ok(top) => break top,
+                Err(_) => {
+                    if !self.make_room(space, platform, stats) {
+                        return None;
+                    }
+                }
+            }
+        };
+        let slot = self.free.pop()?;
+        self.clock += 1;
+        let window = &mut self.slots[usize::from(slot)];
+        window.view = view;
+        window.generation = window.generation.wrapping_add(1);
+        window.live = true;
+        window.open = false;
+        window.linked = false;
+        (window.heat, window.pages, window.closed, window.faults, window.since) = (0, 0, 0, 0, 0);
+        window.last_used = self.clock;
+        window.top = top;
+        window.tables = alloc::vec![top];
+        self.index.insert(view, slot);
+        if self.rent == 0 {
+            self.open(slot);
+        }
+        count(&stats.windows_made, 1);
+        Some(slot)
+    }
+
+    fn open(&mut self, slot: u8) {
+        let window = &mut self.slots[usize::from(slot)];
+        window.open = true;
+        if !window.linked {
+            window.linked = true;
+            self.pool.set_root_entry(Self::root_index(slot), Some(window.top));
+        }
+    }
+
+    /// What costs `weight` slow paths was spent on accesses to `span` that a window could have made. Gives whether that opened
+    /// it.
+    pub fn warm(&mut self, mode: usize, space: u64, span: u64, weight: u64, stats: &Stats) -> bool {
+        let Some(slot) = self.find(mode, space, span) else { return false };
+        let window = &mut self.slots[usize::from(slot)];
+        if window.open {
+            return false;
+        }
+        window.heat += weight;
+        if window.heat < (self.rent << window.closed) * window.pages.max(1) {
+            return false;
+        }
+        window.heat = 0;
+        count(&stats.windows_opened, 1);
+        self.open(slot);
+        true
+    }
+
+    /// An access to `span` faulted at time `now`. Gives whether the window has to close, which entries must hear of.
+    pub fn faulted(&mut self, mode: usize, space: u64, span: u64, now: u64) -> bool {
+        let Some(slot) = self.find(mode, space, span) else { return false };
+        let window = &mut self.slots[usize::from(slot)];
+        window.faults += 1;
+        if self.rent == 0 || window.faults < FAULTS {
+            return false;
+        }
+        let elapsed = now.wrapping_sub(window.since);
+        window.since = now;
+        window.faults = 0;
+        if elapsed > 2 * FAULTS * self.fault_cost * FAULT_SHARE {
+            return false;
+        }
+        window.open = false;
+        window.closed = (window.closed + 1).min(6);
+        true
+    }
+
+    /// Maps the page with `va` where `mode` sees it in address space `space`. Gives whether a window was made for it.
+    #[allow(clippy::too_many_arguments)]
+    pub fn fill(
+        &mut self,
+        mode: usize,
+        space: u64,
+        va: u64,
+        mapping: &Mapping,
+        page: Page,
+        platform: &impl Platform,
+        stats: &Stats,
+    ) -> bool {
+        let span = va >> SPAN_BITS;
+        let found = self.find(mode, space, span);
+        // What holds in one address space only must not be in a window for all.
+        let usable = found.filter(|&slot| mapping.global || self.slots[usize::from(slot)].view.space.is_some());
+        let slot = match usable {
+            Some(slot) => slot,
+            None => {
+                let view = View { mode, space: (!mapping.global).then_some(space), span };
+                match self.create(view, space, platform, stats) {
+                    Some(slot) => slot,
+                    None => return false,
+                }
+            }
+        };
+        let offset = va & ((1 << SPAN_BITS) - 1);
+        if mapping.size_bits > PAGE_BITS {
+            self.large.note(va, mapping.size_bits);
+        }
+        let window = &mut self.slots[usize::from(slot)];
+        let large = page.large && !self.pool.has_pages(window.top, offset);
+        let bits = if large { LARGE_BITS } else { PAGE_BITS };
+        let frame = page.frame >> bits << bits;
+        let mapped = self.pool.map(window.top, &mut window.tables, offset, frame, page.writable, large);
+        let Ok(change) = mapped else {
+            // The next fault finds room.
+            self.make_room(space, platform, stats);
+            return usable.is_none();
+        };
+        if change == Change::Nothing {
+            return usable.is_none();
+        }
+        window.pages += 1;
+        if page.writable {
+            let page = (offset >> bits << bits >> PAGE_BITS) as u32;
+            let note = Note { slot, generation: window.generation, page };
+            let (slots, number) = (&self.slots, frame >> PAGE_BITS);
+            let live = |note: &Note| alive(slots, note);
+            if large {
+                self.reverse.add_large(number, note, live);
+            } else {
+                self.reverse.add(number, note, live);
+            }
+        }
+        count(if large { &stats.window_fills_large } else { &stats.window_fills }, 1);
+        if change == Change::Stale && self.slots[usize::from(slot)].linked {
+            count(&stats.window_replacements, 1);
+            self.invalidate(slot, offset, platform);
+        }
+        usable.is_none()
+    }
+
+    fn invalidate(&self, slot: u8, offset: u64, platform: &impl Platform) {
+        let at = Self::address(slot) + (offset >> PAGE_BITS << PAGE_BITS);
+        platform.forget_translation(at);
+    }
+
+    /// The guest invalidated `va`, in every address space.
+    pub fn drop_page(&mut self, va: u64, platform: &impl Platform, stats: &Stats) {
+        let (span, offset) = (va >> SPAN_BITS & TAGLESS, va & ((1 << SPAN_BITS) - 1));
+        // A mapping larger than a span reaches into others.
+        let bits = self.large.size_at(va).unwrap_or(PAGE_BITS);
+        let beyond = bits.saturating_sub(SPAN_BITS);
+        let mut changed: Option<u8> = None;
+        let mut many = bits > LARGE_BITS;
+        for slot in 0..self.slots.len() {
+            let window = &self.slots[slot];
+            if !window.live || (window.view.span & TAGLESS) >> beyond != span >> beyond {
+                continue;
+            }
+            let (top, window_linked) = (window.top, window.linked);
+            many |= window_linked && bits > PAGE_BITS && self.pool.has_pages(top, offset);
+            if self.pool.unmap(top, offset, bits.min(SPAN_BITS)) {
+                if !self.pool.has_pages(top, offset) {
+                    self.piecemeal.insert((slot as u8, offset >> LARGE_BITS));
+                }
+                if window_linked {
+                    many |= changed.is_some();
+                    changed = Some(slot as u8);
+                }
+            }
+        }
+        if changed.is_some() && bits == PAGE_BITS {
+            self.restless.note(va >> PAGE_BITS);
+        }
+        match changed {
+            None => {}
+            Some(slot) if !many => {
+                count(&stats.window_drops, 1);
+                self.invalidate(slot, offset, platform);
+            }
+            Some(_) => self.reclaim(platform, stats),
+        }
+    }
+
+    /// Whether the page with `va` is better left unmapped.
+    pub fn is_restless(&self, va: u64) -> bool {
+        self.restless.holds(va >> PAGE_BITS)
+    }
+
+    /// Whether the page at VM-physical address `frame` is better not mapped writable.
+    pub fn is_rewritten(&self, frame: u64) -> bool {
+        self.rewritten.holds(frame >> PAGE_BITS)
+    }
+
+    /// Whether the page with `va` is mapped.
+    pub fn maps(&self, mode: usize, space: u64, va: u64) -> bool {
+        let slot = self.find(mode, space, va >> SPAN_BITS);
+        slot.is_some_and(|slot| {
+            let offset = va & ((1 << SPAN_BITS) - 1);
+            self.pool.lookup(self.slots[usize::from(slot)].top, offset).is_some()
+        })
+    }
+
+    /// Whether so many pages around `va` are mapped that a large page should be tried; asked once of each.
+    pub fn is_crowded(&mut self, mode: usize, space: u64, va: u64) -> bool {
+        let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return false };
+        let offset = va & ((1 << SPAN_BITS) - 1);
+        self.pool.pages_around(self.slots[usize::from(slot)].top, offset) >= CROWDED
+            && self.piecemeal.insert((slot, offset >> LARGE_BITS))
+    }
+
+    /// Maps the 2 MiB around `va`, which the guest maps by pages that are alike, as a large page.
+    #[allow(clippy::too_many_arguments)]
+    pub fn join(
+        &mut self,
+        mode: usize,
+        space: u64,
+        va: u64,
+        frame: u64,
+        writable: bool,
+        platform: &impl Platform,
+        stats: &Stats,
+    ) {
+        let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return };
+        let offset = (va & ((1 << SPAN_BITS) - 1)) >> LARGE_BITS << LARGE_BITS;
+        let window = &mut self.slots[usize::from(slot)];
+        let (generation, linked) = (window.generation, window.linked);
+        window.pages = window.pages.saturating_sub(CROWDED as u64);
+        if self.pool.map(window.top, &mut window.tables, offset, frame, writable, true).is_err() {
+            return;
+        }
+        if writable {
+            let note = Note { slot, generation, page: (offset >> PAGE_BITS) as u32 };
+            let slots = &self.slots;
+            self.reverse.add_large(frame >> PAGE_BITS, note, |note| alive(slots, note));
+        }
+        count(&stats.window_fills_large, 1);
+        if linked {
+            // The processor may hold translations of single pages, and would keep them when the large one goes.
+            self.reclaim(platform, stats);
+        }
+    }
+
+    /// Gives up every window.
+    pub fn drop_all(&mut self) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].live {
+                self.retire(slot as u8);
+            }
+        }
+        self.large.clear();
+        self.pressure = false;
+    }
+
+    /// Gives up the windows of one address space.
+    pub fn drop_space(&mut self, space: u64) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].live && self.slots[slot].view.space == Some(space) {
+                self.retire(slot as u8);
+            }
+        }
+    }
+
+    /// No window may show the page at VM-physical address `frame` writable any more.
+    pub fn protect(&mut self, frame: u64, platform: &impl Platform, stats: &Stats) {
+        let mut changed = Vec::new();
+        for note in self.reverse.take(frame >> PAGE_BITS) {
+            if alive(&self.slots, &note) {
+                let offset = u64::from(note.page) << PAGE_BITS;
+                let window = &self.slots[usize::from(note.slot)];
+                if self.pool.protect(window.top, offset, frame) && window.linked {
+                    changed.push((note.slot, offset));
+                }
+            }
+        }
+        count(&stats.window_protections, changed.len());
+        if !changed.is_empty() {
+            self.rewritten.note(frame >> PAGE_BITS);
+        }
+        if changed.len() > 1 {
+            self.reclaim(platform, stats);
+        } else if let Some(&(slot, offset)) = changed.first() {
+            self.invalidate(slot, offset, platform);
+        }
+    }
+
+    /// Windows in use, and tables.
+    pub fn in_use(&self) -> (usize, usize) {
+        (self.index.len(), self.pool.used())
+    }
+}
+
+/// Whether the window that a note is about still exists.
+fn alive(slots: &[Window], note: &Note) -> bool {
+    let window = &slots[usize::from(note.slot)];
+    window.live && note.is_of(window.generation)
+}
