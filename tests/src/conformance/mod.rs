@@ -61,6 +61,8 @@ pub enum End {
     /// A memory access of the instruction at the program counter failed.
     Fault,
     Undefined,
+    /// Ours touched memory where the oracle's own program is: not comparable.
+    Foreign,
     /// Something else: the syndrome, or the signal.
     Other(u64),
 }
@@ -98,6 +100,18 @@ pub fn memory_hash(memory: &[u64], pattern: &[u64]) -> u64 {
         let h = (hash ^ m.wrapping_add(i as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         h ^ h >> 29
     })
+}
+
+/// Whether an outcome of ours and the oracle's can be compared: the oracle has alignment faults where FEAT_LSE2, which it
+/// does not know, has none, and an open monitor that holds the address -1.
+#[must_use]
+pub fn comparable(case: &Case, ours: &Outcome, theirs: &Outcome) -> bool {
+    let unaligned = theirs.end == End::Fault
+        && case
+            .words
+            .get((theirs.pc.wrapping_sub(case.pc()) / 4) as usize)
+            .is_some_and(|&w| words::operands(w).is_some_and(|o| o.alignment > 1 || words::is_exclusive(w)));
+    ours.end != End::Foreign && ((ours.end, ours.pc) == (theirs.end, theirs.pc) || !unaligned)
 }
 
 /// Whether two outcomes agree as far as the architecture says: after a fault, registers that a load would have written and
@@ -147,6 +161,7 @@ impl Outcome {
             End::Fault => (1, 0),
             End::Undefined => (2, 0),
             End::Other(n) => (3, n),
+            End::Foreign => (4, 0),
         };
         let mut words = vec![end, extra, self.pc, self.nzcv, self.sp];
         words.extend(self.x);

@@ -18,7 +18,11 @@ use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, 
 struct Memory {
     words: [u64; (MEMORY_SIZE / 8) as usize],
     faulted: bool,
+    foreign: bool,
 }
+
+/// Where the oracle's program is: its image, and the code of the cases.
+const FOREIGN: [std::ops::Range<u64>; 2] = [0x40_0000..0x60_0000, CODE..CODE + SLOTS * SLOT_BYTES];
 
 impl Memory {
     fn bytes(&mut self) -> &mut [u8] {
@@ -35,6 +39,7 @@ impl Memory {
             self.faulted = true;
             return Err(Stop);
         }
+        self.foreign |= FOREIGN.iter().any(|r| r.contains(&(va << 8 >> 8)));
         let at = (va << 8 >> 8).wrapping_sub(MEMORY) as usize;
         if at.checked_add(size as usize).is_none_or(|end| end > MEMORY_SIZE as usize) {
             self.faulted = true;
@@ -194,7 +199,7 @@ impl Default for Machine {
 impl Machine {
     #[must_use]
     pub fn new() -> Self {
-        let mut memory = Box::new(Memory { words: [0; _], faulted: false });
+        let mut memory = Box::new(Memory { words: [0; _], faulted: false, foreign: false });
         let mut cpu = Box::<Cpu>::new_uninit();
         // SAFETY: what is not written is valid when zero.
         let mut cpu = unsafe {
@@ -218,6 +223,7 @@ impl Machine {
         let cpu = &mut self.cpu;
         self.memory.words.copy_from_slice(&self.pattern);
         self.memory.faulted = false;
+        self.memory.foreign = false;
         let state = &mut cpu.state;
         state.el = 0;
         state.spsel = 0;
@@ -248,11 +254,14 @@ impl Machine {
 
     fn outcome(&mut self) -> Outcome {
         const EC_UNKNOWN: u64 = 0;
+        const EC_DATA_ABORT: u64 = 0x24;
         let raised = self.cpu.state.el != 0;
         let end = match self.cpu.state.esr_el1 >> 26 {
+            _ if self.memory.foreign => End::Foreign,
             _ if self.memory.faulted => End::Fault,
             _ if !raised => End::Ran,
             EC_UNKNOWN => End::Undefined,
+            EC_DATA_ABORT => End::Fault,
             _ => End::Other(self.cpu.state.esr_el1),
         };
         let pc = if raised { self.cpu.state.elr_el1 } else { self.cpu.state.pc };

@@ -28,6 +28,7 @@ pub fn write(comment: &str, case: &Case, expected: &Outcome) -> String {
         End::Fault => (2, 0),
         End::Undefined => (3, 0),
         End::Other(n) => (4, n),
+        End::Foreign => (5, 0),
     };
     line("expect.end", end);
     line("expect.other", other.into());
@@ -90,6 +91,7 @@ pub fn read(text: &str) -> Result<(Case, Outcome), String> {
         1 => End::Ran,
         2 => End::Fault,
         3 => End::Undefined,
+        5 => End::Foreign,
         _ => End::Other(other),
     };
     Ok((case, expected))

@@ -152,13 +152,19 @@ pub fn case(words: Vec<u32>, number: u64, rng: &mut Rng) -> Case {
         v: std::array::from_fn(|_| rng.vector()),
         words,
     };
-    let first = case.words.iter().position(|&w| words::is_memory(w));
-    if let Some(i) = first {
+    let mut placed = false;
+    for i in 0..case.words.len() {
         let word = case.words[i];
-        if let Some(operands) = words::operands(word) {
-            place(&mut case, operands, rng);
-        } else {
-            case.words[i] = words::literal(word, case.pc() + 4 * i as u64, MEMORY + rng.next() % MEMORY_SIZE);
+        if !words::is_memory(word) {
+            continue;
+        }
+        match words::operands(word) {
+            Some(operands) if !placed => {
+                place(&mut case, operands, rng);
+                placed = true;
+            }
+            Some(_) => {}
+            None => case.words[i] = words::literal(word, case.pc() + 4 * i as u64, MEMORY + rng.next() % MEMORY_SIZE),
         }
     }
     case

@@ -203,6 +203,20 @@ pub fn branches_near(word: u32) -> bool {
     words.unsigned_abs() < 0x1_4000
 }
 
+/// Load-exclusive or store-exclusive (or CASP).
+#[must_use]
+pub fn is_exclusive(word: u32) -> bool {
+    word & 0x3f80_0000 == 0x0800_0000
+}
+
+/// Why a sequence is not compared: exclusives of different sizes, or to the address that QEMU's monitor holds when it is open.
+#[must_use]
+pub fn excluded_sequence(words: &[u32]) -> Option<&'static str> {
+    let mut shapes: Vec<u32> = words.iter().filter(|w| is_exclusive(**w)).map(|w| w & 0xc020_0000).collect();
+    shapes.dedup();
+    (shapes.len() > 1).then_some("constrained unpredictable: exclusives of different sizes")
+}
+
 /// Whether an instruction may go elsewhere: the last one of a sequence.
 #[must_use]
 pub fn may_branch(word: u32) -> bool {
