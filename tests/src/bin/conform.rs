@@ -4,15 +4,15 @@
 //! The levels of the description's compiler are chosen when this program is built (`SPEC_OPT`); `scripts/conformance` does that
 //! for all of them. A mismatch is made as small as possible and written to `tests/regressions`.
 
+use armv8_guest::isa;
 use clap::Parser;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tests::conformance::oracle::Oracle;
-use tests::conformance::ours::{BASELINE, Machine, compiler, host_features};
 use tests::conformance::states::Rng;
-use tests::conformance::{Case, Outcome, SLOTS, agree, comparable, regression, states, words};
-use x86_backend::jit::Jit;
+use tests::conformance::ways::{self, Ways};
+use tests::conformance::{Case, Outcome, SLOTS, regression, states, words};
 
 /// Compares instructions with QEMU's user mode.
 #[derive(Parser)]
@@ -44,44 +44,6 @@ struct Args {
     counts: bool,
 }
 
-/// Everything that executes a case on our side.
-struct Ours {
-    machine: Machine,
-    host: Jit,
-    baseline: Jit,
-}
-
-/// Ways to execute a case, by name.
-const WAYS: [&str; 3] = ["interpreted", "translated", "translated for a plain host"];
-
-impl Ours {
-    fn new() -> Self {
-        Self { machine: Machine::new(), host: compiler(host_features()), baseline: compiler(BASELINE) }
-    }
-
-    fn run(&mut self, way: usize, case: &Case) -> Outcome {
-        match way {
-            0 => self.machine.interpret(case),
-            1 => self.machine.translate(&mut self.host, case, true),
-            _ => self.machine.translate(&mut self.baseline, case, false),
-        }
-    }
-
-    /// The first way that differs from `wanted`, unless that can't be compared.
-    fn differs(&mut self, case: &Case, wanted: &Outcome) -> Option<usize> {
-        let outcomes: [Outcome; WAYS.len()] = std::array::from_fn(|way| self.run(way, case));
-        if !outcomes.iter().all(|o| comparable(case, o, wanted)) {
-            return None;
-        }
-        outcomes.iter().position(|o| !agree(o, wanted))
-    }
-}
-
-fn usable(words: &[u32]) -> bool {
-    words.iter().all(|&w| words::excluded(w).is_none() && !words::branches_near(w))
-        && words::excluded_sequence(words).is_none()
-}
-
 fn main() -> std::io::Result<()> {
     let args = Args::parse();
     if args.processes > 1 {
@@ -90,7 +52,7 @@ fn main() -> std::io::Result<()> {
     let start = Instant::now();
     let limit = Duration::from_secs(args.seconds);
     let mut oracle = Oracle::start()?;
-    let mut ours = Ours::new();
+    let mut ours = Ways::new();
     let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut seed = args.seed;
     let (mut total, mut wrong) = (0, 0);
@@ -103,10 +65,10 @@ fn main() -> std::io::Result<()> {
                 let mut tries = 0;
                 while (cases.len() as u64) < SLOTS.min(args.cases - made) && tries < 8 * SLOTS {
                     tries += 1;
-                    let Some(list) = sequence(insn, args.length, &mut rng) else { continue };
+                    let Some(list) = words::sequence(insn, args.length, &mut rng) else { continue };
                     let case = states::case(list, cases.len() as u64, &mut rng);
                     let bad_state = |w: &u32| words::excluded_state(*w, case.fpcr).is_some();
-                    if usable(&case.words) && !case.words.iter().any(bad_state) {
+                    if words::usable(&case.words) && !case.words.iter().any(bad_state) {
                         cases.push(case);
                     }
                 }
@@ -167,32 +129,13 @@ fn spread(args: &Args) -> std::io::Result<()> {
     if good { Ok(()) } else { Err(std::io::Error::other("there are mismatches")) }
 }
 
-/// A word of that instruction, after (and before) others if a sequence is wanted. A branch comes last.
-fn sequence(insn: &isa::InsnInfo, length: u64, rng: &mut Rng) -> Option<Vec<u32>> {
-    let word = words::random(insn, rng)?;
-    let mut list = vec![word];
-    if length > 1 {
-        let all: Vec<_> = words::comparable().collect();
-        let wanted = 1 + rng.below(length as usize);
-        while list.len() < wanted {
-            let other = words::random(all[rng.below(all.len())], rng)?;
-            if usable(&[other]) && !words::may_branch(other) {
-                list.insert(if words::may_branch(word) { list.len() - 1 } else { rng.below(list.len() + 1) }, other);
-            }
-        }
-    }
-    Some(list)
-}
-
-use armv8_guest::isa;
-
 /// Makes a mismatch small, prints it and writes it to a file.
 fn report(
     args: &Args,
     name: &str,
     way: usize,
     case: &Case,
-    ours: &mut Ours,
+    ours: &mut Ways,
     oracle: &mut Oracle,
 ) -> std::io::Result<()> {
     let small = shrink(case, ours, oracle)?;
@@ -205,7 +148,7 @@ fn report(
         let _ = isa::disassemble(w, small.pc(), &mut line);
         text.push_str(&format!("{w:08x} {line}\n"));
     }
-    let comment = format!("{text}{}:{}", WAYS[way], got.difference(&wanted));
+    let comment = format!("{text}{}:{}", ways::NAMES[way], got.difference(&wanted));
     println!("{comment}");
     std::fs::create_dir_all(&args.regressions)?;
     let file = args.regressions.join(format!("{name}-{:08x}.case", wanted.hash()));
@@ -220,7 +163,7 @@ fn alone(case: &Case, oracle: &mut Oracle) -> std::io::Result<Outcome> {
 }
 
 /// Moves the case to the first slot, drops instructions, and sets what it can to zero, as long as it still differs.
-fn shrink(case: &Case, ours: &mut Ours, oracle: &mut Oracle) -> std::io::Result<Case> {
+fn shrink(case: &Case, ours: &mut Ways, oracle: &mut Oracle) -> std::io::Result<Case> {
     let mut best = case.clone();
     loop {
         let mut candidates: Vec<Case> = Vec::new();

@@ -2,7 +2,7 @@
 //! implementation.
 //!
 //! A [`Case`] is a few instruction words with everything they read; an [`Outcome`] is everything they may change. [`words`] makes
-//! instructions, [`states`] makes states for them, [`ours`] executes a case with the interpreter and with translated code,
+//! instructions, [`states`] makes states for them, [`ours`] and [`ways`] execute a case with the interpreter and with translated code,
 //! [`oracle`] has QEMU's user mode execute it, [`regression`] keeps cases in files. The oracle differs from the architecture or
 //! leaves room in known places; those are named where they are left out, in [`words::excluded`] and [`agree`].
 
@@ -10,6 +10,7 @@ pub mod oracle;
 pub mod ours;
 pub mod regression;
 pub mod states;
+pub mod ways;
 pub mod words;
 
 use std::fmt::Write as _;

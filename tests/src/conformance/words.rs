@@ -223,3 +223,28 @@ pub fn may_branch(word: u32) -> bool {
     // Branches, exception generation and system instructions.
     word & 0x1c00_0000 == 0x1400_0000
 }
+
+/// Whether words can be compared: none is excluded, and none branches to where other cases' code is.
+#[must_use]
+pub fn usable(words: &[u32]) -> bool {
+    words.iter().all(|&w| excluded(w).is_none() && !branches_near(w)) && excluded_sequence(words).is_none()
+}
+
+/// A word of that instruction, among others if `length` is more than 1. A branch comes last.
+#[must_use]
+pub fn sequence(insn: &InsnInfo, length: u64, rng: &mut Rng) -> Option<Vec<u32>> {
+    let word = random(insn, rng)?;
+    let mut list = vec![word];
+    if length > 1 {
+        let all: Vec<_> = comparable().collect();
+        let wanted = 1 + rng.below(length as usize);
+        while list.len() < wanted {
+            let other = random(all[rng.below(all.len())], rng)?;
+            if usable(&[other]) && !may_branch(other) {
+                let last = list.len() - usize::from(may_branch(word));
+                list.insert(rng.below(last + 1), other);
+            }
+        }
+    }
+    Some(list)
+}
