@@ -47,16 +47,8 @@ fn update_pointer_authentication(state: &mut State) {
     state.pac_on =
         enabled(sctlr::EN_IA, 0) | enabled(sctlr::EN_IB, 1) | enabled(sctlr::EN_DA, 2) | enabled(sctlr::EN_DB, 3);
     let regime = Regime::of(state);
-    for data in [false, true] {
-        let lower = regime.tag_ignored(false, data);
-        let upper = regime.tag_ignored(true, data);
-        for (half, ignored) in [lower, upper].into_iter().enumerate() {
-            let bottom = regime.input_bits(half == 1);
-            let top = if ignored { 55 } else { 63 };
-            state.pac_field[2 * usize::from(data) + half] = (u64::MAX >> (63 - top)) & (u64::MAX << bottom);
-        }
-        state.pac_half[usize::from(data)] = 1 << if lower || upper { 55 } else { 63 };
-    }
+    state.pac_bottom = (regime.input_bits(true) << 6 | regime.input_bits(false)) as u16;
+    state.pac_tagged = (0..4).map(|i| u8::from(regime.tag_ignored(i & 1 != 0, i & 2 != 0)) << i).sum();
 }
 
 /// MXCSR with all exceptions masked and no flags, rounding to nearest.

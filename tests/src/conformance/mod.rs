@@ -6,6 +6,7 @@
 //! [`oracle`] has QEMU's user mode execute it, [`regression`] keeps cases in files. The oracle differs from the architecture or
 //! leaves room in known places; those are named where they are left out, in [`words::excluded`] and [`agree`].
 
+pub mod listing;
 pub mod oracle;
 pub mod ours;
 pub mod regression;

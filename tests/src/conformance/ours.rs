@@ -3,6 +3,7 @@
 
 use super::{CODE, Case, End, FPSR_MASK, MEMORY, MEMORY_SIZE, Outcome, SLOT_BYTES, SLOTS, memory_hash, pattern};
 use armv8_guest::isa::{self, Cpu, State};
+use armv8_guest::mmu::sctlr;
 use armv8_guest::{Armv8, context, helpers};
 use std::mem::offset_of;
 use x86_backend::emit::{Access, AtomicOp, HelperRet, Stop, flags};
@@ -10,7 +11,7 @@ use x86_backend::eval;
 use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::Guest;
 use x86_backend::interp::{self, EngineMemory};
-use x86_backend::jit::{BlockContext, HostFeatures, Jit, JitConfig};
+use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig};
 use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, exit};
 
 /// The guest's memory, and the engine behind the slow paths.
@@ -183,6 +184,35 @@ pub fn compiler(features: HostFeatures) -> Jit {
     unsafe { Jit::new(config, code.cast(), SIZE) }
 }
 
+/// The code of a block with one instruction, at EL1 with floating point and pointer authentication enabled.
+///
+/// # Panics
+/// The block is larger than the code memory.
+pub fn host_block(jit: &mut Jit, word: u32) -> Vec<u8> {
+    let mut state = Armv8::reset_state();
+    state.cpacr_el1 = 3 << 20;
+    state.sctlr_el1 |= sctlr::EN_IA | sctlr::EN_IB | sctlr::EN_DA | sctlr::EN_DB;
+    // 48 bits in both halves.
+    state.tcr_el1 = 16 | 16 << 16 | 1 << 37;
+    context::update(&mut state);
+    jit.reset();
+    let mut builder = begin(jit, CODE, state.context());
+    builder.begin_insn(CODE);
+    let _ = isa::translate(&mut builder, word, CODE, state.context());
+    let block = builder.finish(CODE + 4).expect("there is room");
+    jit.code(&block).to_vec()
+}
+
+fn begin(jit: &mut Jit, pc: u64, context: u64) -> Builder<'_> {
+    jit.begin(BlockContext {
+        pc,
+        mmu_mode: Armv8::mmu_mode(context, false) as u32,
+        unpriv_mode: Armv8::mmu_mode(context, true) as u32,
+        fp_inline: Armv8::fp_inline(context),
+        strict_align: Armv8::strict_alignment(context),
+    })
+}
+
 /// A vCPU at EL0 with its memory.
 pub struct Machine {
     cpu: Box<Cpu>,
@@ -317,13 +347,7 @@ impl Machine {
             if jit.capacity() - jit.used() < 1 << 17 {
                 jit.reset();
             }
-            let mut builder = jit.begin(BlockContext {
-                pc: start,
-                mmu_mode: Armv8::mmu_mode(context, false) as u32,
-                unpriv_mode: Armv8::mmu_mode(context, true) as u32,
-                fp_inline: Armv8::fp_inline(context),
-                strict_align: Armv8::strict_alignment(context),
-            });
+            let mut builder = begin(jit, start, context);
             let mut pc = start;
             for &word in &case.words[(start - case.pc()) as usize / 4..] {
                 builder.begin_insn(pc);
