@@ -179,6 +179,7 @@ pub fn compiler(features: HostFeatures) -> Jit {
         features,
         count: false,
         helpers: isa::HELPERS,
+        layout: isa::LAYOUT,
     };
     // SAFETY: the mapping is used by nothing else.
     unsafe { Jit::new(config, code.cast(), SIZE) }
@@ -210,6 +211,7 @@ fn begin(jit: &mut Jit, pc: u64, context: u64) -> Builder<'_> {
         unpriv_mode: Armv8::mmu_mode(context, true) as u32,
         fp_inline: Armv8::fp_inline(context),
         strict_align: Armv8::strict_alignment(context),
+        ..BlockContext::default()
     })
 }
 
@@ -244,6 +246,7 @@ impl Machine {
         };
         cpu.rt.engine = (&raw mut *memory).cast();
         cpu.rt.fp.mxcsr = 0x1f80;
+        cpu.rt.tlb_flush_all();
         // No target matches an unused entry of the jump cache.
         cpu.rt.jump_key = 0x5a5a_a5a5_0123_4567;
         Self { cpu, memory, pattern: pattern() }
@@ -270,14 +273,12 @@ impl Machine {
         helpers::fpsr_written(cpu, 0);
         helpers::fpcr_written(cpu, case.fpcr.into());
         context::update(&mut cpu.state);
-        cpu.rt.tlb_flush_all();
-        if fill_tlb {
-            let addend = (&raw const *self.memory as u64).wrapping_sub(MEMORY);
-            for mode in 0..MMU_MODES {
-                for page in [MEMORY, MEMORY + 0x1000] {
-                    cpu.rt.tlb[mode][(page >> 12) as usize & (TLB_ENTRIES - 1)] =
-                        TlbEntry { read: page, write: page, addend, phys: 0 };
-                }
+        // Nothing else enters translations.
+        let addend = (&raw const *self.memory as u64).wrapping_sub(MEMORY);
+        for mode in 0..MMU_MODES {
+            for page in [MEMORY, MEMORY + 0x1000] {
+                cpu.rt.tlb[mode][(page >> 12) as usize & (TLB_ENTRIES - 1)] =
+                    if fill_tlb { TlbEntry { read: page, write: page, addend, phys: 0 } } else { TlbEntry::EMPTY };
             }
         }
     }
