@@ -97,7 +97,6 @@ fn host_code_is_as_it_was() {
 /// How an instruction is tested.
 fn tested_by(name: &str, forms: usize) -> &'static str {
     match words::left_out(name) {
-        Some(_) if name.contains("pac") => "self-test, unit tests",
         Some(_) => "self-test, unit tests",
         None if forms > 0 => "QEMU, recorded and random",
         None => "QEMU, random",
@@ -141,7 +140,7 @@ fn the_coverage_report_is_up_to_date() {
         } else {
             ", inline"
         };
-        let what = insn.doc.split(". ").next().unwrap_or("").split('\n').collect::<Vec<_>>().join(" ");
+        let what = insn.doc.lines().next().unwrap_or("");
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {range}{kind} |",

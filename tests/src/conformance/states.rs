@@ -12,12 +12,12 @@ impl Rng {
     pub fn new(seed: u64) -> Self {
         let mut rng = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1 | 1);
         for _ in 0..8 {
-            rng.next();
+            rng.word();
         }
         rng
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -25,7 +25,7 @@ impl Rng {
     }
 
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 16) as usize % n
+        (self.word() >> 16) as usize % n
     }
 
     fn lanes(&mut self, width: u32, mut lane: impl FnMut(&mut Self) -> u64) -> u128 {
@@ -43,9 +43,9 @@ impl Rng {
             3 => (1u64 << k).wrapping_sub(1),
             4 => (i64::MIN >> k) as u64,
             5 => 0x8000_0000 + self.below(3) as u64 - 1,
-            6 => self.next() & 0xffff_ffff,
-            7 => (self.next() as i32 as i64) as u64,
-            _ => self.next(),
+            6 => self.word() & 0xffff_ffff,
+            7 => (self.word() as i32 as i64) as u64,
+            _ => self.word(),
         }
     }
 
@@ -114,19 +114,19 @@ impl Rng {
         ];
         const I8: &[u64] = &[0, 1, 0x7f, 0x80, 0xff, 2, 0x40, 0xc0, 8, 7, 0xf8];
         match self.below(13) {
-            0 | 1 => self.lanes(64, Self::next),
+            0 | 1 => self.lanes(64, Self::word),
             2 => self.lanes(64, |r| F64[r.below(F64.len())]),
             3 => self.lanes(32, |r| F32[r.below(F32.len())]),
             4 => self.lanes(16, |r| F16[r.below(F16.len())]),
             5 => self.lanes(8, |r| I8[r.below(I8.len())]),
-            6 => self.lanes(64, |r| (f64::from(r.next() as i32) / 65536.0).to_bits()),
-            7 => self.lanes(32, |r| (f32::from(r.next() as i16) / 64.0).to_bits().into()),
-            8 => self.lanes(16, |r| (r.next() % 64) | if r.below(3) == 0 { 0xffc0 } else { 0 }),
+            6 => self.lanes(64, |r| (f64::from(r.word() as i32) / 65536.0).to_bits()),
+            7 => self.lanes(32, |r| (f32::from(r.word() as i16) / 64.0).to_bits().into()),
+            8 => self.lanes(16, |r| (r.word() % 64) | if r.below(3) == 0 { 0xffc0 } else { 0 }),
             // Near a special value, and anything with a special neighbour.
             9 => self.lanes(64, |r| F64[r.below(F64.len())].wrapping_add(r.below(5) as u64).wrapping_sub(2)),
             10 => self.lanes(32, |r| F32[r.below(F32.len())].wrapping_add(r.below(5) as u64).wrapping_sub(2)),
-            11 => self.lanes(64, |r| if r.below(2) == 0 { r.next() } else { F64[r.below(F64.len())] }),
-            _ => self.lanes(32, |r| if r.below(2) == 0 { r.next() } else { F32[r.below(F32.len())] }),
+            11 => self.lanes(64, |r| if r.below(2) == 0 { r.word() } else { F64[r.below(F64.len())] }),
+            _ => self.lanes(32, |r| if r.below(2) == 0 { r.word() } else { F32[r.below(F32.len())] }),
         }
     }
 }
@@ -134,7 +134,7 @@ impl Rng {
 /// A state for the instructions, of which the first that accesses memory gets an address in or near it.
 #[must_use]
 pub fn case(words: Vec<u32>, number: u64, rng: &mut Rng) -> Case {
-    let control = rng.next();
+    let control = rng.word();
     let mut fpcr = (control as u32 & 3) << 22;
     if control >> 32 & 1 == 1 {
         for (i, bit) in [24, 25, 26, 19].into_iter().enumerate() {
@@ -146,8 +146,8 @@ pub fn case(words: Vec<u32>, number: u64, rng: &mut Rng) -> Case {
     let mut case = Case {
         slot: number % SLOTS,
         fpcr,
-        nzcv: (rng.next() & 15) << 28,
-        sp: (MEMORY + 0x1000 + rng.next() % 0x400) & !15,
+        nzcv: (rng.word() & 15) << 28,
+        sp: (MEMORY + 0x1000 + rng.word() % 0x400) & !15,
         x: std::array::from_fn(|_| if rng.below(6) == 0 { rng.vector() as u64 } else { rng.integer() }),
         v: std::array::from_fn(|_| rng.vector()),
         words,
@@ -164,7 +164,7 @@ pub fn case(words: Vec<u32>, number: u64, rng: &mut Rng) -> Case {
                 placed = true;
             }
             Some(_) => {}
-            None => case.words[i] = words::literal(word, case.pc() + 4 * i as u64, MEMORY + rng.next() % MEMORY_SIZE),
+            None => case.words[i] = words::literal(word, case.pc() + 4 * i as u64, MEMORY + rng.word() % MEMORY_SIZE),
         }
     }
     case
@@ -174,17 +174,17 @@ pub fn case(words: Vec<u32>, number: u64, rng: &mut Rng) -> Case {
 /// pages, partly or wholly outside.
 fn place(case: &mut Case, o: Operands, rng: &mut Rng) {
     let size = o.bytes;
-    let anywhere = rng.next() % (MEMORY_SIZE - size);
+    let anywhere = rng.word() % (MEMORY_SIZE - size);
     let target = match rng.below(16) {
-        0 => MEMORY_SIZE / 2 - 1 - rng.next() % size.max(2),
-        1 => MEMORY_SIZE - 1 - rng.next() % size.max(2),
-        2 => 0u64.wrapping_sub(1 + rng.next() % size.max(2)),
+        0 => MEMORY_SIZE / 2 - 1 - rng.word() % size.max(2),
+        1 => MEMORY_SIZE - 1 - rng.word() % size.max(2),
+        2 => 0u64.wrapping_sub(1 + rng.word() % size.max(2)),
         _ => anywhere,
     };
     let align = |a: u64| a & !(o.alignment - 1);
     let mut target = align(MEMORY.wrapping_add(target));
     if rng.below(4) == 0 {
-        target = target & !(size - 1);
+        target &= !(size - 1);
     }
     let mut base = target.wrapping_sub(o.offset as u64);
     if let Some((register, extend, shift)) = o.index
@@ -195,12 +195,12 @@ fn place(case: &mut Case, o: Operands, rng: &mut Rng) {
             base = base.wrapping_sub((index << shift) as u64);
         }
         // Only the part that the extension takes matters.
-        let noise = if extend & 1 == 0 { rng.next() << 32 } else { 0 };
+        let noise = if extend & 1 == 0 { rng.word() << 32 } else { 0 };
         case.x[register] = (index as u64 & if extend & 1 == 0 { 0xffff_ffff } else { u64::MAX }) | noise;
     }
     // The top byte of an address is a tag.
     if rng.below(8) == 0 && o.base != 31 {
-        base ^= rng.next() << 56;
+        base ^= rng.word() << 56;
     }
     if o.base == 31 {
         case.sp = base

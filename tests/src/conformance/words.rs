@@ -8,7 +8,7 @@ use armv8_guest::isa::{self, INSNS, Insn, InsnInfo};
 pub fn random(insn: &InsnInfo, rng: &mut Rng) -> Option<u32> {
     (0..4000)
         .map(|_| {
-            let mut noise = rng.next() as u32;
+            let mut noise = rng.word() as u32;
             // Registers that coincide are rare among random ones.
             if rng.below(4) == 0 {
                 noise = noise & !(31 << 5) | (noise & 31) << 5;

@@ -39,8 +39,8 @@ pub fn stratified(seed: u64, count: usize) -> Vec<u32> {
     let mut words = Vec::new();
     for insn in INSNS {
         for _ in 0..count {
-            let word = insn.value | rng.next() as u32 & !insn.mask;
-            words.extend([word, word ^ 1 << rng.below(32), rng.next() as u32]);
+            let word = insn.value | rng.word() as u32 & !insn.mask;
+            words.extend([word, word ^ 1 << rng.below(32), rng.word() as u32]);
         }
     }
     words
