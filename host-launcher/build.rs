@@ -46,6 +46,8 @@ const SELF_TEST: &[&str] = &[
     "simd",
     "exceptions",
     "mmu",
+    "faults",
+    "pauth",
     "timer",
     "code",
 ];

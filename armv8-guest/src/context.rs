@@ -1,7 +1,7 @@
 //! The elements of the context word that follow from other state: recomputed whenever that changes.
 
 use crate::isa::State;
-use crate::mmu::sctlr;
+use crate::mmu::{Regime, sctlr};
 use x86_backend::runtime::FpEnv;
 
 /// FPCR fields that exist, and those the host's unit can't follow.
@@ -38,6 +38,17 @@ pub fn update(state: &mut State) {
     state.fp_slow = u8::from(state.fpcr & fpcr::SLOW != 0);
     state.strict_align = u8::from(state.sctlr_el1 & sctlr::A != 0);
     state.sp_check = sp_check(state);
+    update_pointer_authentication(state);
+}
+
+/// Which keys are in use, and where codes go in pointers.
+fn update_pointer_authentication(state: &mut State) {
+    let enabled = |bit: u64, place: u8| if state.sctlr_el1 & bit != 0 { 1 << place } else { 0 };
+    state.pac_on =
+        enabled(sctlr::EN_IA, 0) | enabled(sctlr::EN_IB, 1) | enabled(sctlr::EN_DA, 2) | enabled(sctlr::EN_DB, 3);
+    let regime = Regime::of(state);
+    state.pac_bottom = (regime.input_bits(true) << 6 | regime.input_bits(false)) as u16;
+    state.pac_tagged = (0..4).map(|i| u8::from(regime.tag_ignored(i & 1 != 0, i & 2 != 0)) << i).sum();
 }
 
 /// MXCSR with all exceptions masked and no flags, rounding to nearest.

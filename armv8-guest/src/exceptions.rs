@@ -39,6 +39,7 @@ mod spsr {
     pub const SSBS: u32 = 12;
     pub const IL: u64 = 1 << 20;
     pub const PAN: u32 = 22;
+    pub const UAO: u32 = 23;
     pub const DIT: u32 = 24;
 }
 
@@ -64,6 +65,7 @@ pub fn saved_pstate(state: &State) -> u64 {
     mode | u64::from(state.daif) << 6
         | u64::from(state.ssbs) << spsr::SSBS
         | u64::from(state.pan) << spsr::PAN
+        | u64::from(state.uao) << spsr::UAO
         | u64::from(state.dit) << spsr::DIT
         | u64::from(flags::to_nzcv(state.nzcv)) << 28
 }
@@ -82,6 +84,7 @@ fn enter(state: &mut State, vector: Vector, saved: u64, return_address: u64) {
     state.spsel = 1;
     state.daif = 0xf;
     state.dit = 0;
+    state.uao = 0;
     state.ssbs = u8::from(state.sctlr_el1 & sctlr::DSSBS != 0);
     if state.sctlr_el1 & sctlr::SPAN == 0 {
         state.pan = 1;
@@ -128,12 +131,11 @@ pub fn abort(cpu: &mut Cpu, fault: Fault, va: u64, kind: AccessKind, extra: u32)
     synchronous(cpu, ec, iss);
 }
 
-/// ERET: leaves for what SPSR_EL1 and ELR_EL1 say.
-pub fn exception_return(cpu: &mut Cpu) {
+/// ERET: leaves for `target` with the state that SPSR_EL1 says.
+pub fn exception_return(cpu: &mut Cpu, target: u64) {
     let saved = cpu.state.spsr_el1;
     let regime = Regime::of(&cpu.state);
     let state = &mut cpu.state;
-    let target = state.elr_el1;
     state.excl_valid = 0;
     state.nzcv = flags::from_nzcv((saved >> 28) as u8 & 15);
     state.daif = (saved >> 6) as u8 & 15;
@@ -142,6 +144,7 @@ pub fn exception_return(cpu: &mut Cpu) {
         state.el = (saved >> 2) as u8 & 3;
         state.spsel = saved as u8 & 1;
         state.pan = (saved >> spsr::PAN) as u8 & 1;
+        state.uao = (saved >> spsr::UAO) as u8 & 1;
         state.dit = (saved >> spsr::DIT) as u8 & 1;
         state.ssbs = (saved >> spsr::SSBS) as u8 & 1;
     }

@@ -21,7 +21,7 @@ pub mod mmu;
 mod testing;
 
 use isa::{Cpu, State, ctx};
-use mmu::{Fault, Mode, Regime};
+use mmu::{Fault, Mode, Regime, sctlr};
 use x86_backend::emit::{Access, Emit, HelperDecl, Stop};
 use x86_backend::guest::{AccessKind, Guest, Mapping};
 
@@ -55,7 +55,7 @@ impl Guest for Armv8 {
     }
 
     fn mmu_mode(context: u64, unprivileged: bool) -> usize {
-        (if ctx::el(context) == 0 || unprivileged {
+        (if ctx::el(context) == 0 || (unprivileged && ctx::uao(context) == 0) {
             Mode::User
         } else if ctx::pan(context) != 0 {
             Mode::KernelPan
@@ -70,6 +70,13 @@ impl Guest for Armv8 {
 
     fn strict_alignment(context: u64) -> bool {
         ctx::strict_align(context) != 0
+    }
+
+    /// Ordered and atomic accesses may be unaligned within 16 bytes; ordered ones anywhere if SCTLR_EL1.nAA is set.
+    fn tolerates_unaligned(cpu: &Cpu, va: u64, size: u32, access: Access) -> bool {
+        let within_16 = (va & 15) + u64::from(size) <= 16;
+        let anywhere = cpu.state.sctlr_el1 & sctlr::NAA != 0 && !access.contains(Access::ATOMIC);
+        isa::features::FEAT_LSE2 && !access.contains(Access::EXCLUSIVE) && (within_16 || anywhere)
     }
 
     fn translate<B: Emit>(b: &mut B, word: u32, pc: u64, context: u64) -> Result<(), Stop> {

@@ -69,6 +69,11 @@ pub mod sctlr {
     pub const SA0: u64 = 1 << 4;
     pub const WXN: u64 = 1 << 19;
     pub const SPAN: u64 = 1 << 23;
+    pub const NAA: u64 = 1 << 6;
+    pub const EN_DB: u64 = 1 << 13;
+    pub const EN_DA: u64 = 1 << 27;
+    pub const EN_IB: u64 = 1 << 30;
+    pub const EN_IA: u64 = 1 << 31;
     pub const DSSBS: u64 = 1 << 44;
 }
 
@@ -155,16 +160,26 @@ impl Regime {
         if self.tcr_bit(36) { asid } else { asid & 0xff }
     }
 
-    /// Whether bits 63:56 of `va` are a tag.
+    /// Whether the top byte of pointers of a half is ignored, for data or for instruction addresses (TBI and TBID).
     #[must_use]
-    pub fn top_byte_ignored(&self, va: u64) -> bool {
-        self.tcr_bit(if va >> 55 & 1 != 0 { 38 } else { 37 })
+    pub fn tag_ignored(&self, upper: bool, data: bool) -> bool {
+        let (tbi, tbid) = if upper { (38, 52) } else { (37, 51) };
+        self.tcr_bit(tbi) && (data || !self.tcr_bit(tbid))
+    }
+
+    /// Address bits of a half; above them are the bits that translation wants to be all alike.
+    #[must_use]
+    pub fn input_bits(&self, upper: bool) -> u32 {
+        let size_field = if upper { self.tcr >> 16 & 63 } else { self.tcr & 63 } as u32;
+        // Values out of range act as the nearest one in it.
+        64 - size_field.clamp(16, 39)
     }
 
     /// `target` as a branch puts it into the PC: without tag.
     #[must_use]
     pub fn branch_address(&self, target: u64) -> u64 {
-        if self.top_byte_ignored(target) { ((target << 8) as i64 >> 8) as u64 } else { target }
+        let tagged = self.tag_ignored(target >> 55 & 1 != 0, false);
+        if tagged { ((target << 8) as i64 >> 8) as u64 } else { target }
     }
 
     fn half(&self, upper: bool) -> Half {
@@ -175,12 +190,10 @@ impl Regime {
             (false, 2) | (true, 1) => 14,
             _ => 12,
         };
-        let size_field = if upper { self.tcr >> 16 & 63 } else { self.tcr & 63 } as u32;
         Half {
             table: if upper { self.ttbr1 } else { self.ttbr0 },
             granule,
-            // Values out of range act as the nearest one in it.
-            input_bits: 64 - size_field.clamp(16, 39),
+            input_bits: self.input_bits(upper),
             disabled: self.tcr_bit(if upper { 23 } else { 7 }),
             top_byte_ignored: self.tcr_bit(if upper { 38 } else { 37 }),
             hierarchical: !self.tcr_bit(if upper { 42 } else { 41 }),
@@ -203,7 +216,7 @@ impl Regime {
     /// With the MMU off addresses are physical and everything is allowed. Real hardware treats data as device memory then;
     /// here unaligned accesses work, as on other emulators.
     fn flat(&self, va: u64) -> Result<Translation, Fault> {
-        let address = if self.top_byte_ignored(va) { va & !(0xff << 56) } else { va };
+        let address = if self.tag_ignored(va >> 55 & 1 != 0, true) { va & !(0xff << 56) } else { va };
         if address >> PA_BITS != 0 {
             return Err(Fault::AddressSize(0));
         }

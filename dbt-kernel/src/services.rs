@@ -3,7 +3,7 @@
 use crate::dispatch::jump_index;
 use crate::machine::Cpu;
 use crate::platform::Platform;
-use crate::shared::stopped;
+use crate::shared::{host_feature, stopped};
 use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use hashbrown::HashSet;
@@ -346,6 +346,22 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             SystemEvent::Reset => stopped::REBOOT,
         });
         self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+    }
+
+    fn random(&mut self) -> Option<u64> {
+        /// Tries after which the generator counts as exhausted.
+        const TRIES: u32 = 10;
+        if self.shared().control.host_features & host_feature::RDRAND == 0 {
+            return None;
+        }
+        (0..TRIES).find_map(|_| {
+            let (value, ok): (u64, u8);
+            // SAFETY: the processor has the instruction, as just checked.
+            unsafe {
+                core::arch::asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack))
+            };
+            (ok != 0).then_some(value)
+        })
     }
 
     fn log(&mut self, message: core::fmt::Arguments<'_>) {

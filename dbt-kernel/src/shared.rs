@@ -188,6 +188,7 @@ pub mod host_feature {
     pub const MOVBE: u64 = 1 << 14;
     pub const SSSE3: u64 = 1 << 15;
     pub const GFNI: u64 = 1 << 16;
+    pub const RDRAND: u64 = 1 << 17;
 }
 
 /// Why the engine stopped (`Control::stopped`).

@@ -127,7 +127,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         desc: MemDesc,
     ) -> Result<Place, Raised> {
         let aligned = va & u64::from(size - 1) == 0;
-        if !aligned && (desc.access().contains(Access::ALIGNED) || G::strict_alignment(G::context(&cpu.state))) {
+        let access = desc.access();
+        let refused = || access.contains(Access::ALIGNED) && !G::tolerates_unaligned(cpu, va, size, access);
+        if !aligned && (G::strict_alignment(G::context(&cpu.state)) || refused()) {
             return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
         }
         let left = (1u64 << PAGE_BITS) - (va & ((1 << PAGE_BITS) - 1));
@@ -227,7 +229,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn locate_rmw(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) -> Result<Place, Raised> {
         self.arrive(cpu, va, desc);
         self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
-        self.locate(cpu, va, desc.size(), AccessKind::Read, desc)?;
+        let desc = desc.and(Access::ATOMIC);
+        // Half of a pair of exclusives only writes. Anything else is reported as a read if reading would have failed, too.
+        if !desc.access().contains(Access::EXCLUSIVE) {
+            self.locate(cpu, va, desc.size(), AccessKind::Read, desc)?;
+        }
         let place = self.locate(cpu, va, desc.size(), AccessKind::Write, desc)?;
         if matches!(place, Place::Split) || (matches!(place, Place::Device(_)) && desc.size() == 16) {
             return Err(self.raise(cpu, G::alignment_fault(AccessKind::Write), va, AccessKind::Write, desc.access()));

@@ -44,6 +44,8 @@ start:
     bl test_simd
     bl test_exceptions
     bl test_mmu
+    bl test_faults
+    bl test_pauth
     bl test_timer
     bl test_code
 

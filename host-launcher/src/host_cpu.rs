@@ -66,7 +66,7 @@ pub fn features() -> u64 {
     detect! {
         "ssse3" => SSSE3, "sse4.1" => SSE41, "sse4.2" => SSE42, "popcnt" => POPCNT, "avx" => AVX, "avx2" => AVX2, "bmi1" => BMI1,
         "bmi2" => BMI2, "lzcnt" => LZCNT, "fma" => FMA, "aes" => AES, "pclmulqdq" => PCLMUL, "sha" => SHA, "f16c" => F16C,
-        "cmpxchg16b" => CX16, "movbe" => MOVBE, "gfni" => GFNI,
+        "cmpxchg16b" => CX16, "movbe" => MOVBE, "gfni" => GFNI, "rdrand" => RDRAND,
     }
     bits
 }

@@ -13,6 +13,8 @@ const PARTS: &[&str] = &[
     "vectors",
     "exceptions",
     "address translation",
+    "faults",
+    "pointer authentication",
     "timer interrupts",
     "self-modifying code",
 ];

@@ -135,8 +135,17 @@ pub enum AsmPart {
     Hex(ValueId),
     /// An address; the value is `bits`.
     Address(ValueId),
+    /// A system register: the value is its number, op0:op1:CRn:CRm:op2.
+    Register(ValueId),
     /// Text by a `bool`.
     Choice(ValueId, Vec<AsmPart>, Vec<AsmPart>),
+}
+
+/// The name of a system register that the description doesn't have.
+#[must_use]
+pub fn generic_register(number: u16) -> String {
+    let (op0, op1, op2) = (number >> 14, number >> 11 & 7, number & 7);
+    format!("s{op0}_{op1}_c{}_c{}_{op2}", number >> 7 & 15, number >> 3 & 15)
 }
 
 #[derive(Clone, Debug)]
@@ -164,4 +173,13 @@ pub struct Sysreg {
     pub get: Option<Body>,
     /// Takes the value as `Op::Param(0)`, already masked; `None`: the storage.
     pub set: Option<Body>,
+}
+
+impl Sysreg {
+    /// op0:op1:CRn:CRm:op2.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        let [op0, op1, crn, crm, op2] = self.encoding.map(u16::from);
+        (op0 & 3) << 14 | (op1 & 7) << 11 | (crn & 15) << 7 | (crm & 15) << 3 | op2 & 7
+    }
 }

@@ -1,110 +1,140 @@
 /*
- * Executes single instructions on prepared states: the oracle of tests/simd_semantics.rs, run by qemu-aarch64.
+ * Executes a few instructions on prepared states: the oracle of tests/src/conformance, run by qemu-aarch64.
  *
- * Reads records { u32 word, u32 fpcr, u64 nzcv, u8 v[32][16], u64 x[31] } and writes, for each, { u8 v[32][16],
- * u64 x[31], u64 nzcv, u64 fpsr, u64 memory hash, u64 signal }. Memory is one page at 0x40010000, the same pattern
- * before each instruction.
+ * Reads `struct input` records and answers each with a `struct output`. A record's code is put into a slot of its own,
+ * followed by breakpoints; the slot's number is that of the record modulo SLOTS. Registers travel in signal frames: what ends a
+ * record (breakpoint, fault) delivers a signal, whose handler stores the state and replaces it by the next record's.
+ * Memory is two pages, the same pattern before each record.
  */
-#include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
-#define MEMORY ((uint8_t *)0x40010000)
-#define MEMORY_SIZE 0x1000
-
-struct state {
-    uint8_t v[32][16];
-    uint64_t x[31], nzcv, fpcr, fpsr, saved_sp;
-};
+#define CODE 0x70000000ull
+#define SLOTS 1024
+#define SLOT_BYTES 64
+#define MEMORY ((uint64_t *)0x70020000)
+#define MEMORY_SIZE 0x2000
+#define WORDS (MEMORY_SIZE / 8)
+#define MAX_WORDS 8
+#define BREAKPOINT 0xd4200000u
 
 struct input {
-    uint32_t word, fpcr;
-    uint64_t nzcv;
+    uint32_t count, fpcr;
+    uint32_t words[MAX_WORDS];
+    uint64_t nzcv, sp, x[31];
     uint8_t v[32][16];
-    uint64_t x[31];
 };
 
 struct output {
+    uint64_t x[31], sp, pc, nzcv, fpsr, memory, signal, address;
     uint8_t v[32][16];
-    uint64_t x[31], nzcv, fpsr, hash, signal;
 };
 
-/* The stack pointer holds the state's address while the instruction runs: no instruction under test changes it. */
-extern void run(struct state *);
-extern uint32_t slot[];
-__asm__(
-    ".global run, slot\n"
-    "run: stp x29, x30, [sp, #-160]!\n"
-    " stp x19, x20, [sp, #16]\n stp x21, x22, [sp, #32]\n stp x23, x24, [sp, #48]\n stp x25, x26, [sp, #64]\n"
-    " stp x27, x28, [sp, #80]\n stp d8, d9, [sp, #96]\n stp d10, d11, [sp, #112]\n stp d12, d13, [sp, #128]\n"
-    " stp d14, d15, [sp, #144]\n"
-    " mov x2, sp\n str x2, [x0, #784]\n mov sp, x0\n"
-    " ldr x3, [sp, #768]\n msr fpcr, x3\n msr fpsr, xzr\n ldr x3, [sp, #760]\n msr nzcv, x3\n"
-    " .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-    " ldr q\\n, [sp, #16*\\n]\n .endr\n"
-    " .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30\n"
-    " ldr x\\n, [sp, #512+8*\\n]\n .endr\n"
-    "slot: nop\n"
-    " .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30\n"
-    " str x\\n, [sp, #512+8*\\n]\n .endr\n"
-    " .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-    " str q\\n, [sp, #16*\\n]\n .endr\n"
-    " mrs x3, nzcv\n str x3, [sp, #760]\n mrs x3, fpsr\n str x3, [sp, #776]\n msr fpcr, xzr\n"
-    " ldr x2, [sp, #784]\n mov sp, x2\n"
-    " ldp x19, x20, [sp, #16]\n ldp x21, x22, [sp, #32]\n ldp x23, x24, [sp, #48]\n ldp x25, x26, [sp, #64]\n"
-    " ldp x27, x28, [sp, #80]\n ldp d8, d9, [sp, #96]\n ldp d10, d11, [sp, #112]\n ldp d12, d13, [sp, #128]\n"
-    " ldp d14, d15, [sp, #144]\n ldp x29, x30, [sp], #160\n ret\n");
+static struct input inputs[SLOTS];
+static struct output outputs[SLOTS];
+static int total, current = -1;
+static uint64_t pattern[WORDS];
+static ucontext_t outside;
 
-static struct state state __attribute__((aligned(16)));
-static sigjmp_buf before;
-static volatile int raised;
-
-static void handler(int n)
+static struct fpsimd_context *simd(ucontext_t *uc)
 {
-    raised = n;
-    siglongjmp(before, 1);
+    struct _aarch64_ctx *head = (struct _aarch64_ctx *)uc->uc_mcontext.__reserved;
+    while (head->magic != FPSIMD_MAGIC)
+        head = (struct _aarch64_ctx *)((char *)head + head->size);
+    return (struct fpsimd_context *)head;
+}
+
+static void take(const ucontext_t *uc, int number, uint64_t address)
+{
+    struct output *out = &outputs[current];
+    const struct fpsimd_context *fp = simd((ucontext_t *)uc);
+    memcpy(out->x, uc->uc_mcontext.regs, sizeof out->x);
+    out->sp = uc->uc_mcontext.sp;
+    out->pc = uc->uc_mcontext.pc;
+    out->nzcv = uc->uc_mcontext.pstate & 0xf0000000u;
+    out->fpsr = fp->fpsr;
+    memcpy(out->v, fp->vregs, sizeof out->v);
+    out->signal = (uint64_t)number;
+    out->address = address;
+    out->memory = 0;
+    for (int i = 0; i < WORDS; i++) {
+        if (MEMORY[i] != pattern[i]) {
+            out->memory = (out->memory ^ (MEMORY[i] + (uint64_t)i)) * 0x9e3779b97f4a7c15ull;
+            out->memory ^= out->memory >> 29;
+            MEMORY[i] = pattern[i];
+        }
+    }
+}
+
+static void give(ucontext_t *uc)
+{
+    const struct input *in = &inputs[current];
+    struct fpsimd_context *fp = simd(uc);
+    memcpy(uc->uc_mcontext.regs, in->x, sizeof in->x);
+    uc->uc_mcontext.sp = in->sp;
+    uc->uc_mcontext.pc = CODE + (uint64_t)current * SLOT_BYTES;
+    uc->uc_mcontext.pstate = (uc->uc_mcontext.pstate & ~0xf0000c00ull) | in->nzcv;
+    fp->fpcr = in->fpcr;
+    fp->fpsr = 0;
+    memcpy(fp->vregs, in->v, sizeof in->v);
+}
+
+static void handler(int number, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    if (current < 0)
+        memcpy(&outside, uc, sizeof outside);
+    else
+        take(uc, number, (uint64_t)info->si_addr);
+    if (++current < total) {
+        give(uc);
+    } else {
+        memcpy(uc, &outside, sizeof outside);
+        uc->uc_mcontext.pc += 4;
+        current = -1;
+    }
 }
 
 int main(void)
 {
-    static uint8_t stack[65536];
-    static uint8_t pattern[MEMORY_SIZE];
+    static uint8_t stack[1 << 16];
     stack_t alternate = { .ss_sp = stack, .ss_size = sizeof stack };
-    struct sigaction action = { .sa_handler = handler, .sa_flags = SA_ONSTACK | SA_NODEFER };
-    struct input in;
-    struct output out;
+    struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    uint32_t *code = mmap((void *)CODE, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, fixed, -1, 0);
+    uint64_t z = 0;
 
-    mprotect((void *)((uintptr_t)run & ~(uintptr_t)4095), 8192, PROT_READ | PROT_WRITE | PROT_EXEC);
-    mmap(MEMORY, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    for (int i = 0; i < MEMORY_SIZE; i++)
-        pattern[i] = (uint8_t)(i * 37 + (i >> 8) * 101 + 11);
+    mmap(MEMORY, MEMORY_SIZE, PROT_READ | PROT_WRITE, fixed, -1, 0);
+    for (int i = 0; i < WORDS; i++) {
+        z += 0x9e3779b97f4a7c15ull;
+        pattern[i] = (z ^ (z >> 31)) * 0xbf58476d1ce4e5b9ull;
+        MEMORY[i] = pattern[i];
+    }
     sigaltstack(&alternate, 0);
+    sigaction(SIGTRAP, &action, 0);
     sigaction(SIGILL, &action, 0);
     sigaction(SIGSEGV, &action, 0);
     sigaction(SIGBUS, &action, 0);
-    while (fread(&in, sizeof in, 1, stdin) == 1) {
-        memcpy(state.v, in.v, sizeof state.v);
-        memcpy(state.x, in.x, sizeof state.x);
-        state.nzcv = in.nzcv;
-        state.fpcr = in.fpcr;
-        memcpy(MEMORY, pattern, sizeof pattern);
-        slot[0] = in.word;
-        __builtin___clear_cache((char *)slot, (char *)slot + 4);
-        raised = 0;
-        if (sigsetjmp(before, 1) == 0)
-            run(&state);
-        memcpy(out.v, state.v, sizeof out.v);
-        memcpy(out.x, state.x, sizeof out.x);
-        out.nzcv = state.nzcv;
-        out.fpsr = state.fpsr;
-        out.signal = (uint64_t)raised;
-        out.hash = 1469598103934665603u;
-        for (int i = 0; i < MEMORY_SIZE; i++)
-            out.hash = (out.hash ^ MEMORY[i]) * 1099511628211u;
-        fwrite(&out, sizeof out, 1, stdout);
+    sigaction(SIGFPE, &action, 0);
+    for (;;) {
+        uint32_t wanted;
+        if (fread(&wanted, sizeof wanted, 1, stdin) != 1)
+            return 0;
+        if (wanted > SLOTS || fread(inputs, sizeof inputs[0], wanted, stdin) != wanted)
+            return 1;
+        for (uint32_t i = 0; i < wanted; i++) {
+            uint32_t *slot = code + i * (SLOT_BYTES / 4);
+            for (uint32_t k = 0; k < SLOT_BYTES / 4; k++)
+                slot[k] = k < inputs[i].count && k < MAX_WORDS ? inputs[i].words[k] : BREAKPOINT;
+        }
+        __builtin___clear_cache((char *)code, (char *)code + SLOTS * SLOT_BYTES);
+        total = (int)wanted;
+        __asm__ volatile("brk #0" ::: "memory");
+        fwrite(outputs, sizeof outputs[0], wanted, stdout);
+        fflush(stdout);
     }
-    return 0;
 }

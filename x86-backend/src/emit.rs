@@ -336,6 +336,10 @@ pub enum FpBinOp {
     RsqrtStep,
     /// |a - b|
     Abd,
+    /// Sum and product as the bfloat16 dot products take them, whatever the environment says: rounded to odd (to infinity on
+    /// overflow), denormals flushed, NaNs the default one, no cumulative flags.
+    AddOdd,
+    MulOdd,
 }
 
 /// Comparisons that give lane masks (scalars: all ones or zero). `Eq` is quiet, the others signal on any NaN.
@@ -360,7 +364,7 @@ bitflags! {
         const ALIGNED = 8;
         /// Part of an exclusive (load-linked / store-conditional) pair.
         const EXCLUSIVE = 16;
-        /// A read-modify-write: both permissions are needed, and a fault is reported as a write.
+        /// A read-modify-write: both permissions are needed. The engine sets it.
         const ATOMIC = 32;
         /// The stack pointer is the base register (syndrome and alignment-check purposes).
         const STACK = 64;

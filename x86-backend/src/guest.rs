@@ -78,6 +78,10 @@ pub trait Services {
     /// The vCPU has nothing to do until an event; returns when there is one (or at once, at the engine's choice).
     fn wait_for_event(&mut self);
     fn system_event(&mut self, event: SystemEvent);
+    /// 64 bits from the host's random number generator, if there is one and it has any.
+    fn random(&mut self) -> Option<u64> {
+        None
+    }
     /// A line for the log: something a user debugging a guest wants to know.
     fn log(&mut self, message: core::fmt::Arguments<'_>);
 }
@@ -119,6 +123,12 @@ pub trait Guest: Sized + 'static {
     fn fp_inline(context: u64) -> bool;
     /// Whether an access of `size` bytes that is not aligned must take the slow path, in that context.
     fn strict_alignment(context: u64) -> bool;
+
+    /// Whether an access that is marked as one that must be aligned ([`crate::emit::Access::ALIGNED`]) is permitted although it
+    /// is not.
+    fn tolerates_unaligned(_cpu: &Vcpu<Self::State>, _va: u64, _size: u32, _access: crate::emit::Access) -> bool {
+        false
+    }
 
     /// Emits the semantics of the instruction `word` at `pc`. An encoding that does not exist emits the guest's
     /// undefined-instruction exception.

@@ -102,6 +102,8 @@ impl FpEnv {
     pub const FLUSH16: u32 = 16;
     /// Alternative half-precision format.
     pub const ALT_HALF: u32 = 32;
+    /// Round to odd, and to infinity on overflow: within an operation that asks for it, never in the guest's environment.
+    pub const TO_ODD: u32 = 64;
 
     /// Bits of `raised`.
     pub const INVALID: u32 = 1;
@@ -175,6 +177,10 @@ impl MemDesc {
     #[must_use]
     pub const fn with_atomic(self, op: crate::emit::AtomicOp) -> Self {
         Self(self.0 | ((op as u32) << 16))
+    }
+    #[must_use]
+    pub const fn and(self, access: crate::emit::Access) -> Self {
+        Self(self.0 | ((access.bits() as u32) << 8))
     }
     #[must_use]
     pub const fn size(self) -> u32 {

@@ -25,6 +25,11 @@ fn user(m: &mut Machine) {
     context::update(&mut m.cpu.state);
 }
 
+fn return_from_exception(m: &mut Machine) {
+    let target = m.cpu.state.elr_el1;
+    helpers::exception_return(&mut m.cpu, target);
+}
+
 #[test]
 fn a_system_call_and_its_return() {
     let mut m = machine();
@@ -37,7 +42,7 @@ fn a_system_call_and_its_return() {
     assert_eq!(state.spsr_el1, 0xa000_0000);
     assert_eq!((state.el, state.spsel, state.daif, state.pan), (1, 1, 0xf, 0));
     m.cpu.state.nzcv = 0;
-    helpers::exception_return(&mut m.cpu);
+    return_from_exception(&mut m);
     let state = &m.cpu.state;
     assert_eq!((state.pc, state.el, state.spsel, state.daif), (0x1004, 0, 0, 0));
     assert_eq!(flags::to_nzcv(state.nzcv), 0b1010);
@@ -65,14 +70,16 @@ fn entry_sets_pan_and_ssbs_as_configured() {
     m.cpu.state.sctlr_el1 |= sctlr::DSSBS;
     user(&mut m);
     m.cpu.state.dit = 1;
+    m.cpu.state.uao = 1;
     m.cpu.state.excl_valid = 1;
     helpers::raise_svc(&mut m.cpu, 0);
     let state = &m.cpu.state;
     assert_eq!((state.pan, state.ssbs, state.dit, state.excl_valid), (1, 1, 0, 0));
-    assert_eq!(state.spsr_el1 & (1 << 24), 1 << 24);
-    helpers::exception_return(&mut m.cpu);
+    assert_eq!(state.uao, 0);
+    assert_eq!(state.spsr_el1 & (3 << 23), 3 << 23);
+    return_from_exception(&mut m);
     let state = &m.cpu.state;
-    assert_eq!((state.pan, state.ssbs, state.dit), (0, 0, 1));
+    assert_eq!((state.pan, state.ssbs, state.dit, state.uao), (0, 0, 1, 1));
 }
 
 #[test]
@@ -138,7 +145,7 @@ fn an_illegal_return_is_an_illegal_state_exception_at_its_target() {
     for illegal in [0x8, 0x1, 0x9, 0x10, 0x1d] {
         m.cpu.state.elr_el1 = 0x4000;
         m.cpu.state.spsr_el1 = 0x6000_0000 | illegal;
-        helpers::exception_return(&mut m.cpu);
+        return_from_exception(&mut m);
         let state = &m.cpu.state;
         assert_eq!(state.esr_el1, 0x3a00_0000);
         assert_eq!(state.elr_el1, 0x4000);
@@ -148,7 +155,7 @@ fn an_illegal_return_is_an_illegal_state_exception_at_its_target() {
     // To a legal level, but with the illegal state bit set.
     m.cpu.state.elr_el1 = 0x4000;
     m.cpu.state.spsr_el1 = 0x0010_0000;
-    helpers::exception_return(&mut m.cpu);
+    return_from_exception(&mut m);
     assert_eq!(m.cpu.state.spsr_el1, 0x0010_0000);
     assert_eq!(m.cpu.state.pc, VBAR + 0x400);
 }
@@ -158,9 +165,9 @@ fn a_return_that_unmasks_lets_a_waiting_interrupt_in() {
     let mut m = machine();
     m.cpu.state.irq_line = 1;
     m.cpu.state.spsr_el1 = 0x3c5;
-    helpers::exception_return(&mut m.cpu);
+    return_from_exception(&mut m);
     assert_eq!(m.cpu.rt.events.load(Ordering::Relaxed), 0);
     m.cpu.state.spsr_el1 = 0x345;
-    helpers::exception_return(&mut m.cpu);
+    return_from_exception(&mut m);
     assert_eq!(m.cpu.rt.events.load(Ordering::Relaxed), event::INTERRUPT);
 }

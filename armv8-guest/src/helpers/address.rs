@@ -6,7 +6,7 @@
 use crate::context;
 use crate::exceptions::{self, ISS_CM};
 use crate::isa::Cpu;
-use crate::mmu::{Fault, Mode, Regime, Translation};
+use crate::mmu::{Fault, Mode, Regime, Translation, sctlr};
 use x86_backend::emit::Stop;
 use x86_backend::guest::AccessKind;
 use x86_backend::runtime::{PAGE_BITS, TLB_ENTRIES};
@@ -28,7 +28,16 @@ fn announce_address_space(cpu: &mut Cpu) {
     }
 }
 
-/// SCTLR_EL1, TCR_EL1 or MAIR_EL1 changed: any translation may have.
+/// SCTLR_EL1 changed in these bits. Few of them have to do with translation; kernels switch others when they switch tasks.
+pub fn sctlr_written(cpu: &mut Cpu, changed: u64) {
+    if changed & (sctlr::M | sctlr::WXN) != 0 {
+        mmu_control_written(cpu);
+    } else {
+        context::update(&mut cpu.state);
+    }
+}
+
+/// What controls translation changed: any translation may have.
 pub fn mmu_control_written(cpu: &mut Cpu) {
     context::update(&mut cpu.state);
     let services = cpu.services();
@@ -107,13 +116,14 @@ pub fn at(cpu: &mut Cpu, op: u64, va: u64) -> Result<(), Stop> {
 /// # Errors
 /// The address does not translate, or not to memory that may be read (written, for invalidation without cleaning).
 pub fn dc_va(cpu: &mut Cpu, op: u64, va: u64) -> Result<(), Stop> {
-    // What the software TLB lets this level read needs no walk.
+    let invalidate_only = crm(op) == 6;
+    // What the software TLB lets this level do needs no walk.
     let mode = if cpu.state.el == 0 { Mode::User } else { Mode::Kernel } as usize;
     let entry = &cpu.rt.tlb[mode][(va >> PAGE_BITS) as usize & (TLB_ENTRIES - 1)];
-    if entry.read == va & !((1 << PAGE_BITS) - 1) {
+    let page = if invalidate_only { entry.write } else { entry.read };
+    if page == va & !((1 << PAGE_BITS) - 1) {
         return Ok(());
     }
-    let invalidate_only = crm(op) == 6;
     let kind = if invalidate_only { AccessKind::Write } else { AccessKind::Read };
     match translate(cpu, va, kind) {
         Ok(_) => Ok(()),
@@ -151,7 +161,7 @@ pub fn cache_id_read(cpu: &mut Cpu) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Machine, PAGE_RW};
+    use crate::testing::{AP_RO, Machine, PAGE_RW};
 
     const S1E1R: u64 = (7 << 7) | (8 << 3);
     const S1E0W: u64 = S1E1R | 3;
@@ -173,6 +183,30 @@ mod tests {
         // Now eight bits of TTBR0's.
         assert_eq!(m.services().address_spaces, [7, 8, 0x34]);
         assert_eq!(m.services().tlb_flushes, [None]);
+    }
+
+    #[test]
+    fn only_control_bits_of_translation_flush() {
+        let mut m = Machine::new();
+        m.cpu.state.sctlr_el1 |= sctlr::EN_IA | sctlr::A;
+        sctlr_written(&mut m.cpu, sctlr::EN_IA | sctlr::A);
+        assert_eq!((m.cpu.state.pac_on, m.cpu.state.strict_align), (1, 1));
+        assert!(m.services().tlb_flushes.is_empty());
+        m.cpu.state.sctlr_el1 |= sctlr::M;
+        sctlr_written(&mut m.cpu, sctlr::M);
+        assert_eq!(m.services().tlb_flushes, [None]);
+    }
+
+    #[test]
+    fn a_cached_translation_permits_what_it_permits() {
+        const IVAC: u64 = (7 << 7) | (6 << 3) | 1;
+        let mut m = Machine::with_mmu();
+        m.map(0x40_0000, 0x4008_0000, PAGE_RW | AP_RO);
+        let mode = Mode::Kernel as usize;
+        m.cpu.rt.tlb[mode][(0x40_0000 >> PAGE_BITS) & (TLB_ENTRIES - 1)].read = 0x40_0000;
+        assert_eq!(dc_va(&mut m.cpu, CVAC, 0x40_0040), Ok(()));
+        assert_eq!(dc_va(&mut m.cpu, IVAC, 0x40_0040), Err(Stop));
+        assert_eq!(m.cpu.state.esr_el1 & 0x1ff, 0x14f);
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub fn raise_wfx_trap(cpu: &mut Cpu, which: u64) {
     exceptions::synchronous(cpu, class::WFX, ISS_COND_ALWAYS | (which as u32 & 1));
 }
 
-pub fn exception_return(cpu: &mut Cpu) {
-    exceptions::exception_return(cpu);
+pub fn exception_return(cpu: &mut Cpu, target: u64) {
+    exceptions::exception_return(cpu, target);
 }
 
 pub fn sysreg_undefined(cpu: &mut Cpu, encoding: u64) {

@@ -4,24 +4,24 @@
 //! function that may raise returns `Err(Stop)` after the state says where to continue.
 
 mod address;
-mod crc;
-mod crypto;
 mod events;
 mod exceptions;
 mod float;
+mod pauth;
 mod psci;
+mod random;
 mod timer;
 
-pub use address::{at, cache_id_read, dc_va, ic_all, ic_ivau, mmu_control_written, tlbi, ttbr_written};
-pub use crc::*;
-pub use crypto::*;
+pub use address::{at, cache_id_read, dc_va, ic_all, ic_ivau, mmu_control_written, sctlr_written, tlbi, ttbr_written};
 pub use events::{interrupt_mask_changed, sev, wfe, wfi};
 pub use exceptions::{
     cpacr_written, exception_return, raise_brk, raise_fp_access, raise_smc, raise_sp_alignment, raise_svc,
     raise_undefined, raise_wfx_trap, stack_changed, sysreg_trap, sysreg_undefined,
 };
 pub use float::{fpcr_written, fpsr_read, fpsr_written};
+pub use pauth::{pac_code, pac_insert, pac_remove};
 pub use psci::hvc;
+pub use random::random_number;
 pub use timer::{read_cntpct, read_cntvct, timer_ctl_read, timer_tval_read, timer_tval_written, timer_written};
 
 pub(crate) use timer::update as update_timers;

@@ -31,6 +31,12 @@ pub(super) struct Matcher<'a> {
 }
 
 impl Matcher<'_> {
+    /// The number of a system register, by its own or its generic name.
+    fn register(&self, name: &str) -> Option<u16> {
+        let known = self.model.sysregs.iter().find(|r| r.name.eq_ignore_ascii_case(name));
+        known.map(crate::model::Sysreg::number).or_else(|| generic_number(name))
+    }
+
     /// Matches the parts (last first) against `text`; `last` is the character before it. `found` says whether to stop.
     pub(super) fn go(
         &mut self,
@@ -75,6 +81,15 @@ impl Matcher<'_> {
                 equations.pop();
                 done
             }
+            AsmPart::Register(v) => {
+                let len = text.iter().take_while(|c| c.is_ascii_alphanumeric() || **c == b'_').count();
+                let (name, rest_text) = text.split_at(len);
+                let Some(number) = self.register(&String::from_utf8_lossy(name)) else { return false };
+                equations.push((*v, Value::Bits(number.into())));
+                let done = self.go(rest, rest_text, b'0', equations, found);
+                equations.pop();
+                done
+            }
             AsmPart::Choice(c, a, b) => {
                 for (arm, truth) in [(a, true), (b, false)] {
                     let mut inner: Vec<&AsmPart> = rest.to_vec();
@@ -90,6 +105,18 @@ impl Matcher<'_> {
             }
         }
     }
+}
+
+/// `s3_0_c1_c0_0` as a number.
+fn generic_number(name: &str) -> Option<u16> {
+    let mut parts = name.strip_prefix('s')?.split('_');
+    let mut part = |prefix: &str, limit: u16| {
+        let value: u16 = parts.next()?.strip_prefix(prefix)?.parse().ok()?;
+        (value < limit).then_some(value)
+    };
+    let (op0, op1) = (part("", 4)?, part("", 8)?);
+    let (n, m, op2) = (part("c", 16)?, part("c", 16)?, part("", 8)?);
+    parts.next().is_none().then_some(op0 << 14 | op1 << 11 | n << 7 | m << 3 | op2)
 }
 
 /// The text after `template`; white space in either counts as in [`normalise`].

@@ -16,7 +16,7 @@ use self::matching::{Matcher, normalise};
 use self::solve::Solver;
 use crate::decoder::{self, Node};
 use crate::eval::{EvalError, Evaluator, Value, field_value};
-use crate::model::{AsmForm, AsmPart, Decode, Insn, Model};
+use crate::model::{AsmForm, AsmPart, Decode, Insn, Model, generic_register};
 use crate::passes::{self, OptLevel};
 use crate::ssa::{Body, FieldId, Ty, ValueId};
 
@@ -70,6 +70,13 @@ fn print(model: &Model, body: &Body, parts: &[AsmPart], e: &Evaluator<'_>, out: 
             AsmPart::Address(v) => {
                 let _ = write!(out, "{:#x}", e.get(*v)?.bits());
             }
+            AsmPart::Register(v) => {
+                let number = e.get(*v)?.bits() as u16;
+                match model.sysregs.iter().find(|r| r.number() == number) {
+                    Some(r) => out.push_str(&r.name.to_ascii_lowercase()),
+                    None => out.push_str(&generic_register(number)),
+                }
+            }
             AsmPart::Choice(c, a, b) => print(model, body, if e.get(*c)?.truth() { a } else { b }, e, out)?,
         }
     }
@@ -90,31 +97,11 @@ impl<'a> Assembler<'a> {
         Self { model, forms: model.insns.iter().map(|i| (forms(i), simplified_hook(model, &i.decode))).collect() }
     }
 
-    /// The word for one instruction at `pc`. System registers may be called by their names.
+    /// The word for one instruction at `pc`.
     ///
     /// # Errors
     /// No form matches.
     pub fn assemble(&self, text: &str, pc: u64) -> Result<u32, AsmError> {
-        // The text as it is comes first: some registers' names are also those of fields that are written immediately.
-        self.instruction(text, pc).or_else(|error| {
-            let generic = self.with_generic_registers(text);
-            if generic == text { Err(error) } else { self.instruction(&generic, pc).map_err(|_| error) }
-        })
-    }
-
-    /// The text with the names of system registers replaced by their generic ones, which consist of the encoding.
-    fn with_generic_registers(&self, text: &str) -> String {
-        let mut out = text.to_owned();
-        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-            if let Some(register) = self.model.sysregs.iter().find(|r| r.name.eq_ignore_ascii_case(word)) {
-                let [op0, op1, n, m, op2] = register.encoding;
-                out = out.replace(word, &format!("s{op0}_{op1}_c{n}_c{m}_{op2}"));
-            }
-        }
-        out
-    }
-
-    fn instruction(&self, text: &str, pc: u64) -> Result<u32, AsmError> {
         let normal = normalise(text);
         // First words that are written like this, then ones for which another way is preferred.
         for preferred in [true, false] {
@@ -180,7 +167,9 @@ fn visit(parts: &mut [AsmPart], f: &mut dyn FnMut(&mut ValueId)) {
     for p in parts {
         match p {
             AsmPart::Text(_) => {}
-            AsmPart::Name(_, v) | AsmPart::Dec(v) | AsmPart::Hex(v) | AsmPart::Address(v) => f(v),
+            AsmPart::Name(_, v) | AsmPart::Dec(v) | AsmPart::Hex(v) | AsmPart::Address(v) | AsmPart::Register(v) => {
+                f(v);
+            }
             AsmPart::Choice(v, a, b) => {
                 f(v);
                 visit(a, f);

@@ -3,7 +3,7 @@
 use super::ALLOW;
 use super::body::BodyEmitter;
 use super::text::{Text, camel, quote, snake};
-use crate::decoder::{Candidate, Node};
+use crate::decoder::{Candidate, Encoding, Node, encoding};
 use crate::model::Model;
 use crate::passes::times;
 
@@ -25,6 +25,31 @@ pub fn emit(model: &Model, tree: &Node, t: &mut Text) {
     t.open("pub static INSN_NAMES: &[&str] = &[");
     for insn in &model.insns {
         t.line(format!("{},", quote(&insn.name)));
+    }
+    t.close("];");
+    t.line("");
+    t.line("/// How an instruction is encoded, for test generators and documentation.");
+    t.line("#[derive(Clone, Copy, Debug)]");
+    t.open("pub struct InsnInfo {");
+    t.line("pub name: &'static str,");
+    t.line("/// The bits that its pattern fixes. Not every word that has them is this instruction: ask [`decode`].");
+    t.line("pub mask: u32,");
+    t.line("pub value: u32,");
+    t.line("/// The features that it needs.");
+    t.line("pub requires: &'static [&'static str],");
+    t.line("pub doc: &'static str,");
+    t.close("}");
+    t.line("");
+    t.line("/// All instructions, in the order of [`Insn`].");
+    t.open("pub static INSNS: &[InsnInfo] = &[");
+    for insn in &model.insns {
+        let Encoding { mask, value } = encoding(insn);
+        let requires: Vec<String> = insn.requires.iter().map(|r| quote(r)).collect();
+        let (name, doc) = (quote(&insn.name), quote(insn.doc.trim()));
+        let requires = requires.join(", ");
+        t.line(format!(
+            "InsnInfo {{ name: {name}, mask: {mask:#x}, value: {value:#x}, requires: &[{requires}], doc: {doc} }},"
+        ));
     }
     t.close("];");
     t.line("");

@@ -23,7 +23,7 @@ pub fn emit(model: &Model, t: &mut Text) {
     t.line("");
     t.line(ALLOW);
     t.open("mod disassembler {");
-    t.line("use super::{fixed, names};");
+    t.line("use super::{fixed, names, sysreg_name};");
     t.line("use core::fmt::{Result, Write};");
     for insn in &model.insns {
         t.line("");
@@ -77,7 +77,9 @@ fn collect(parts: &[AsmPart], out: &mut Vec<ValueId>) {
     for p in parts {
         match p {
             AsmPart::Text(_) => {}
-            AsmPart::Name(_, v) | AsmPart::Dec(v) | AsmPart::Hex(v) | AsmPart::Address(v) => out.push(*v),
+            AsmPart::Name(_, v) | AsmPart::Dec(v) | AsmPart::Hex(v) | AsmPart::Address(v) | AsmPart::Register(v) => {
+                out.push(*v);
+            }
             AsmPart::Choice(v, a, b) => {
                 out.push(*v);
                 collect(a, out);
@@ -104,6 +106,7 @@ fn parts(model: &Model, body: &crate::ssa::Body, list: &[AsmPart], e: &BodyEmitt
             }
             AsmPart::Hex(v) => t.line(format!("write!(out, \"#{{:#x}}\", {})?;", typed(body, *v, &e.expr(*v)))),
             AsmPart::Address(v) => t.line(format!("write!(out, \"{{:#x}}\", {})?;", typed(body, *v, &e.expr(*v)))),
+            AsmPart::Register(v) => t.line(format!("sysreg_name({} as u16, out)?;", typed(body, *v, &e.expr(*v)))),
             AsmPart::Choice(c, a, b) => {
                 t.open(format!("if {} {{", e.expr(*c)));
                 parts(model, body, a, e, t);

@@ -87,6 +87,9 @@ fn features(model: &Model, t: &mut Text) {
         t.doc(&f.doc);
         t.line(format!("pub const {}: bool = {};", text::upper(&f.name), f.on));
     }
+    let all: Vec<String> = model.features.iter().map(|f| format!("({}, {})", text::quote(&f.name), f.on)).collect();
+    t.doc("Names, and whether they are there.");
+    t.line(format!("pub static ALL: &[(&str, bool)] = &[{}];", all.join(", ")));
     t.close("}");
     t.line("");
 }

@@ -10,13 +10,6 @@ use crate::model::{Model, Sysreg};
 use crate::passes::times;
 use crate::ssa::{Body, Time};
 
-/// op0:op1:CRn:CRm:op2.
-#[must_use]
-pub fn number(e: [u8; 5]) -> u16 {
-    let [op0, op1, crn, crm, op2] = e.map(u16::from);
-    (op0 & 3) << 14 | (op1 & 7) << 11 | (crn & 15) << 7 | (crm & 15) << 3 | op2 & 7
-}
-
 pub fn emit(model: &Model, t: &mut Text) {
     table(model, t);
     t.line("/// What an access to a system register emits.");
@@ -73,7 +66,7 @@ fn table(model: &Model, t: &mut Text) {
         let offset = r.storage.as_ref().map_or("None".to_owned(), |s| format!("Some(slots::{}.offset)", upper(s)));
         t.open("SysregInfo {");
         t.line(format!("name: {},", quote(&r.name)));
-        t.line(format!("encoding: {:#06x},", number(r.encoding)));
+        t.line(format!("encoding: {:#06x},", r.number()));
         t.line(format!("read_level: {},", level(r.read_level)));
         t.line(format!("write_level: {},", level(r.write_level)));
         t.line(format!("offset: {offset},"));
@@ -81,6 +74,21 @@ fn table(model: &Model, t: &mut Text) {
         t.close("},");
     }
     t.close("];");
+    t.line("");
+    t.line("/// Writes a register's name in small letters, or the generic one.");
+    t.line(ALLOW);
+    t.open("fn sysreg_name(number: u16, out: &mut dyn core::fmt::Write) -> core::fmt::Result {");
+    t.open("let name = match number {");
+    for r in &model.sysregs {
+        t.line(format!("{:#06x} => {},", r.number(), quote(&r.name.to_ascii_lowercase())));
+    }
+    t.line("_ => {");
+    t.line("    let (op0, op1, op2) = (number >> 14, number >> 11 & 7, number & 7);");
+    t.line("    return write!(out, \"s{op0}_{op1}_c{}_c{}_{op2}\", number >> 7 & 15, number >> 3 & 15);");
+    t.line("}");
+    t.close("};");
+    t.line("out.write_str(name)");
+    t.close("}");
     t.line("");
 }
 
@@ -161,7 +169,7 @@ fn dispatch(model: &Model, write: bool, t: &mut Text) {
     }
     t.open("match encoding {");
     for r in &model.sysregs {
-        let n = number(r.encoding);
+        let n = r.number();
         let name = snake(&r.name);
         let slot = r.storage.as_ref().map(|s| format!("slots::{}", upper(s)));
         let arm = if write {

@@ -203,6 +203,8 @@ pub enum Part {
     Dec(Expr),
     Hex(Expr),
     Address(Expr),
+    /// A system register by its number.
+    Register(Expr),
     Choice(Expr, Vec<Part>, Vec<Part>),
 }
 

@@ -267,6 +267,10 @@ fn asm_parts(l: &mut Lowerer<'_>, parts: &[ast::Part]) -> Res<Vec<AsmPart>> {
                 let v = number(l, e)?;
                 out.push(AsmPart::Address(v));
             }
+            ast::Part::Register(e) => {
+                let v = number(l, e)?;
+                out.push(AsmPart::Register(v));
+            }
             ast::Part::Choice(c, a, b) => {
                 let v = fixed_condition(l, c)?;
                 match l.const_bool(v) {

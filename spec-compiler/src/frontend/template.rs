@@ -120,6 +120,9 @@ impl Reader<'_> {
         if first == b'@' {
             return Ok(vec![Part::Address(self.expr(start + 1, end)?)]);
         }
+        if first == b'$' {
+            return Ok(vec![Part::Register(self.expr(start + 1, end)?)]);
+        }
         let e = self.expr(start, end)?;
         let span = e.span;
         match e.kind {
@@ -134,7 +137,7 @@ impl Reader<'_> {
             _ => self.fail(
                 span.start as usize,
                 span.end as usize,
-                "expected `TABLE[e]`, `F(e)`, `#e`, `#x e`, `@e` or `c ? 'a' : 'b'`",
+                "expected `TABLE[e]`, `F(e)`, `#e`, `#x e`, `@e`, `$e` or `c ? 'a' : 'b'`",
             ),
         }
     }

@@ -121,7 +121,7 @@ pub fn part_names(parts: &[Part], out: &mut Names) {
                 out.insert(f.name.clone());
                 args.iter().for_each(|a| expr_names(a, out));
             }
-            Part::Dec(e) | Part::Hex(e) | Part::Address(e) => expr_names(e, out),
+            Part::Dec(e) | Part::Hex(e) | Part::Address(e) | Part::Register(e) => expr_names(e, out),
             Part::Choice(c, a, b) => {
                 expr_names(c, out);
                 part_names(a, out);

@@ -84,6 +84,8 @@ const FP_BIN: &[(&str, &str)] = &[
     ("fp_recps", "RecipStep"),
     ("fp_rsqrts", "RsqrtStep"),
     ("fp_abd", "Abd"),
+    ("fp_add_odd", "AddOdd"),
+    ("fp_mul_odd", "MulOdd"),
 ];
 
 const FP_CMP: &[(&str, &str)] = &[("fp_cmpeq", "Eq"), ("fp_cmpge", "Ge"), ("fp_cmpgt", "Gt")];

@@ -155,7 +155,7 @@ code! {
     VShiftOp: Shl Shr Sar;
     FpFmt: F16 F32 F64;
     Rounding: Nearest Up Down Zero NearestAway Odd Dynamic;
-    FpBinOp: Add Sub Mul Div Min Max MinNum MaxNum MulX RecipStep RsqrtStep Abd;
+    FpBinOp: Add Sub Mul Div Min Max MinNum MaxNum MulX RecipStep RsqrtStep Abd AddOdd MulOdd;
     FpCmpOp: Eq Ge Gt;
 }
 

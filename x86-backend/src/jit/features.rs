@@ -24,5 +24,6 @@ bitflags! {
         const MOVBE = 1 << 14;
         const SSSE3 = 1 << 15;
         const GFNI = 1 << 16;
+        const RDRAND = 1 << 17;
     }
 }

@@ -267,7 +267,9 @@ impl Gen {
             FpBinOp::Div => (DIV, true),
             FpBinOp::Min | FpBinOp::MinNum => (MIN, false),
             FpBinOp::Max | FpBinOp::MaxNum => (MAX, false),
-            FpBinOp::MulX | FpBinOp::RecipStep | FpBinOp::RsqrtStep => return false,
+            FpBinOp::MulX | FpBinOp::RecipStep | FpBinOp::RsqrtStep | FpBinOp::AddOdd | FpBinOp::MulOdd => {
+                return false;
+            }
         };
         let args = self.fp_operands(op, f.width);
         let (a, b) = (self.fp_source(args[0], shape), self.fp_source(args[1], shape));

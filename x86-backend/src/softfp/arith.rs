@@ -32,7 +32,15 @@ impl<const W: u32, const M: u32> Ieee<W, M> {
             FpBinOp::RecipStep => Self::step(env, a, b, Self::ONE + (1 << M), 0),
             FpBinOp::RsqrtStep => Self::step(env, a, b, Self::ONE + (3 << (M - 1)), 1),
             FpBinOp::Abd => Self::add(env, a, b, true) & !Self::SIGN,
+            FpBinOp::AddOdd => Self::add(&mut Self::odd_environment(), a, b, false),
+            FpBinOp::MulOdd => Self::mul(&mut Self::odd_environment(), a, b, false),
         }
+    }
+
+    /// The environment of [`FpBinOp::AddOdd`] and [`FpBinOp::MulOdd`]; flags raised in it are lost.
+    fn odd_environment() -> FpEnv {
+        let control = FpEnv::TO_ODD | FpEnv::DEFAULT_NAN | if W == 16 { FpEnv::FLUSH16 } else { FpEnv::FLUSH };
+        FpEnv { control, ..FpEnv::default() }
     }
 
     fn add(env: &mut FpEnv, a: u64, b: u64, subtract: bool) -> u64 {

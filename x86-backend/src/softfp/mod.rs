@@ -92,6 +92,7 @@ const fn shift_right_jam(x: u128, by: u32) -> u128 {
 /// The rounding to use: `rounding`, or what the environment says.
 fn resolve(env: &FpEnv, rounding: Rounding) -> Rounding {
     match rounding {
+        Rounding::Dynamic if env.control & FpEnv::TO_ODD != 0 => Rounding::Odd,
         Rounding::Dynamic => match env.control & FpEnv::ROUNDING {
             0 => Rounding::Nearest,
             1 => Rounding::Up,
@@ -251,7 +252,8 @@ impl<const W: u32, const M: u32> Ieee<W, M> {
             let to_inf = match rounding {
                 Rounding::Up => !sign,
                 Rounding::Down => sign,
-                Rounding::Zero | Rounding::Odd => false,
+                Rounding::Zero => false,
+                Rounding::Odd => env.control & FpEnv::TO_ODD != 0,
                 Rounding::Nearest | Rounding::NearestAway | Rounding::Dynamic => true,
             };
             return Self::signed(sign, if to_inf { Self::INF } else { Self::MAX_NORMAL });

@@ -49,5 +49,6 @@ probes! {
     CX16: "mov rsi, rbx", "lea rdi, [rsp - 64]", "and rdi, -16", "xor eax, eax", "xor edx, edx", "xor ebx, ebx",
         "xor ecx, ecx", "cmpxchg16b [rdi]", "mov rbx, rsi";
     MOVBE: "movbe rax, [rsp]";
+    RDRAND: "rdrand rax";
     GFNI: "gf2p8mulb xmm0, xmm0";
 }
