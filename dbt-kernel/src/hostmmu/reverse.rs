@@ -37,7 +37,7 @@ impl Note {
     }
 
     fn unpack(bits: u64) -> Option<Self> {
-        (bits >> 63 != 0).then(|| Self {
+        (bits >> 63 != 0).then_some(Self {
             page: bits as u32 & ((1 << Self::PAGE_BITS) - 1),
             slot: (bits >> Self::PAGE_BITS) as u8,
             generation: (bits >> (Self::PAGE_BITS + Self::SLOT_BITS)) as u32 % Self::GENERATIONS,
