@@ -178,7 +178,7 @@ fn boot(options: &Options) -> Result<Table, String> {
 fn guest(options: &Options) -> Result<Table, String> {
     let jobs = shell::jobs(|name, group| options.wants(name, group));
     let machine = options.machine(&options.kernel[0], None, 1024);
-    Ok(measure(&options.plan("Shell programs: seconds by the host's clock", &machine, &jobs), &options.subjects()))
+    Ok(measure(&options.plan("Shell programs", &machine, &jobs), &options.subjects()))
 }
 
 fn kernels(options: &Options) -> Result<Table, String> {
@@ -186,7 +186,7 @@ fn kernels(options: &Options) -> Result<Table, String> {
     let machine = options.machine(&options.kernel[0], Some(initrd), 1024);
     let mut subjects = options.subjects();
     subjects.push(Subject::native());
-    Ok(measure(&options.plan("Small programs: seconds", &machine, &jobs), &subjects))
+    Ok(measure(&options.plan("Small programs", &machine, &jobs), &subjects))
 }
 
 fn apps(options: &Options) -> Result<Table, String> {
@@ -194,7 +194,7 @@ fn apps(options: &Options) -> Result<Table, String> {
     let machine = options.machine(&options.kernel[0], Some(initrd), 2048);
     let mut subjects = options.subjects();
     subjects.push(Subject::native());
-    Ok(measure(&options.plan("Programs from Debian: seconds", &machine, &jobs), &subjects))
+    Ok(measure(&options.plan("Programs from Debian", &machine, &jobs), &subjects))
 }
 
 fn jit(options: &Options) -> Result<Table, String> {
@@ -209,7 +209,7 @@ fn spec2006(spec: &SpecOptions) -> Result<Table, String> {
         tree.set_up(config, &spec.benchmarks)?;
     }
     let subjects = options.subjects();
-    let title = format!("SPEC CPU2006, {} inputs: seconds (not a SPEC metric)", spec.size);
+    let title = format!("SPEC CPU2006, {} inputs (seconds, not a SPEC metric)", spec.size);
     let mut table = Table::new(&title, &subjects);
     let mut benchmarks = tree.benchmarks()?;
     benchmarks.retain(|benchmark| options.wants(&benchmark.name, benchmark.group()));

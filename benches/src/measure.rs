@@ -22,7 +22,8 @@ pub struct Plan<'a> {
 
 /// Measures. Programs that fail or give wrong results are in the table's errors.
 pub fn measure(plan: &Plan<'_>, subjects: &[Subject]) -> Table {
-    let mut table = Table::new(plan.title, subjects);
+    let unit = if plan.cpu_time { "processor seconds" } else { "seconds" };
+    let mut table = Table::new(&format!("{}: {unit}", plan.title), subjects);
     for job in plan.jobs {
         table.add(&job.name, &job.group);
     }
