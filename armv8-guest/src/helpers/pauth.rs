@@ -132,7 +132,7 @@ mod tests {
     fn codes_go_into_fields_and_out_again() {
         let geometries = [0x5c30, 0x5c30 | DATA, 0xc30, 0xfc30, 39 << 6 | 36];
         for how in geometries.into_iter().flat_map(|g| [how(g, false), how(g, true)]) {
-            for pointer in [KERNEL, USER & 0xf_ffff_ffff, 0, u64::MAX] {
+            for pointer in [0xffff_fff0_1234_5678, USER & 0xf_ffff_ffff, 0, u64::MAX] {
                 let signed = insert(pointer, how);
                 assert_eq!(remove(signed, how), pointer, "{pointer:x} {how:x}");
                 assert_eq!((signed ^ pointer) & ((1 << 36) - 1), 0);

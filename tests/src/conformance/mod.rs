@@ -63,7 +63,7 @@ pub enum End {
     /// A memory access of the instruction at the program counter failed.
     Fault,
     Undefined,
-    /// Ours touched memory where the oracle's own program is: not comparable.
+    /// Ours touched memory where the oracle's own program is, or had an alignment fault: not comparable.
     Foreign,
     /// Something else: the syndrome, or the signal.
     Other(u64),

@@ -38,6 +38,8 @@ impl Memory {
         let access = desc.access();
         if !aligned && access.contains(Access::ALIGNED) && !Armv8::tolerates_unaligned(cpu, va, size, access) {
             self.faulted = true;
+            // The oracle checks the alignment of other instructions than we do.
+            self.foreign = true;
             return Err(Stop);
         }
         self.foreign |= FOREIGN.iter().any(|r| r.contains(&(va << 8 >> 8)));

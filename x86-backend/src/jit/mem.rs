@@ -89,7 +89,8 @@ impl Gen {
             return Data::Const(k as u64);
         }
         match (self.loc(v).xmm(), self.loc(v).gpr()) {
-            (Some(x), None) if size >= 4 => {
+            // Bits above a value's own are undefined in a vector register.
+            (Some(x), None) if (4..=u32::from(self.op(v).w) / 8).contains(&size) => {
                 self.pin_xmm(x);
                 Data::Low(x)
             }
