@@ -113,8 +113,11 @@ fn trace(what: &str, state: &State, steps: &[Step]) {
 /// The program, then a branch back to it while the counter in `x[6]`, which programs leave alone, is not zero.
 fn run_loop<B: Executor>(b: &mut B, steps: &[Step], inverted: bool) -> Result<(), Stop> {
     // With so much alive throughout the loop, registers run out.
-    let early: Vec<B::V> =
-        if steps.len() % 3 == 0 { (0..8).map(|i| b.get(super::machine::slot(0, i))).collect() } else { Vec::new() };
+    let early: Vec<B::V> = if steps.len().is_multiple_of(3) {
+        (0..8).map(|i| b.get(super::machine::slot(0, i))).collect()
+    } else {
+        Vec::new()
+    };
     run(b, START, steps, 0)?;
     for (i, v) in early.into_iter().enumerate().filter(|(i, _)| *i != 6) {
         let other = b.get(super::machine::slot(0, i + 1));
