@@ -5,6 +5,7 @@
 
 use crate::machine::Cpu;
 use crate::platform::Platform;
+use crate::services::PRIVATE;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use x86_backend::emit::{Access, AtomicOp, HelperRet};
 use x86_backend::guest::{AccessKind, Guest, Mapping, Services};
@@ -88,6 +89,31 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         Raised
     }
 
+    /// What the software TLB has for an access that came here because it runs over a page's end, or was probed with another.
+    ///
+    /// With windows every slow path walks: it is how they learn what to map.
+    fn tlb_hit(&mut self, mode: usize, va: u64, kind: AccessKind) -> Option<(Mapping, Option<*mut u8>)> {
+        if self.host.is_some() {
+            return None;
+        }
+        let entry = *self.tlb_entry(mode, (va >> PAGE_BITS) as usize);
+        let page = va >> PAGE_BITS << PAGE_BITS;
+        let tag = if kind == AccessKind::Write { entry.write } else { entry.read };
+        if tag != page || kind == AccessKind::Fetch {
+            return None;
+        }
+        let mapping = Mapping {
+            phys: entry.phys >> PAGE_BITS << PAGE_BITS | (va - page),
+            size_bits: PAGE_BITS,
+            read: kind == AccessKind::Read,
+            write: kind == AccessKind::Write,
+            fetch: false,
+            device: false,
+            global: entry.phys & PRIVATE == 0,
+        };
+        Some((mapping, Some(va.wrapping_add(entry.addend) as *mut u8)))
+    }
+
     /// Translates one page's worth; fills the TLB if it may. `None` for a host pointer: a device.
     fn translate(
         &mut self,
@@ -98,6 +124,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         len: u32,
     ) -> Result<(Mapping, Option<*mut u8>), Raised> {
         let mode = desc.mmu_mode();
+        if let Some(hit) = self.tlb_hit(mode, va, kind) {
+            return Ok(hit);
+        }
         let mapping = match G::walk(cpu, va, kind, mode) {
             Ok(mapping) => mapping,
             Err(fault) => return Err(self.raise(cpu, fault, va, kind, desc.access())),
