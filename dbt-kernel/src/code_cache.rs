@@ -5,6 +5,8 @@
 //! is why direct jumps between blocks of one page never need unlinking. Memory of dead blocks is reclaimed when the whole
 //! cache is reset.
 
+use crate::tree::Tree;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
 use hashbrown::HashMap;
@@ -51,6 +53,7 @@ struct Page {
 /// Several blocks translated as one piece, in the place of the first.
 #[derive(Clone, Debug)]
 pub struct Region {
+    pub tree: Arc<Tree>,
     /// Host address of its code.
     pub entry: u64,
     /// The beginning of the first block's own code, which leads to the region now.

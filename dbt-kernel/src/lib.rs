@@ -21,3 +21,4 @@ pub mod services;
 pub mod shared;
 pub mod softmmu;
 pub mod translate;
+pub mod tree;

@@ -4,7 +4,8 @@
 //! block, which a pending event makes every block's entry do, until control is back where it began, at another region, or
 //! the path is long enough. What the guest did then is what it most likely does often (the next-executing-tail idea of
 //! Duesterwald and Bala, 2000). The path is translated into a region with one entry; where the guest leaves the path it
-//! leaves the region, and what is hot there becomes a region in its turn.
+//! leaves the region, and what is hot there becomes a region in its turn; or, if the way from there leads back to the head of the
+//! loop that was left, a branch of that ([`Tree`]), which is then translated anew.
 //!
 //! A region may span pages. It dies when any of them is written to. Whether they are still mapped as they were is looked at
 //! whenever the jump key is another than at the last look, by the region's own first instructions.
@@ -13,6 +14,8 @@ use crate::code_cache::{Key, Region};
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::{PAGE, Ram};
+use crate::tree::Tree;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use x86_backend::guest::Guest;
@@ -51,11 +54,15 @@ struct Path {
     blocks: Vec<Key>,
     /// Back to the first block.
     closed: bool,
+    /// The beginning of a loop that is a region, where the path came to.
+    end: Option<Key>,
+    /// How many blocks came before another region.
+    own: usize,
 }
 
 impl Path {
     fn new(steps: &[Step], closed: bool) -> Self {
-        Self { blocks: steps.iter().map(|step| step.key).collect(), closed }
+        Self { blocks: steps.iter().map(|step| step.key).collect(), closed, end: None, own: steps.len() }
     }
 
     /// The loop that the guest is in, if the path has come back to the block `key`.
@@ -105,19 +112,19 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     pub(crate) fn hot(&mut self) {
         let pc = self.pc();
         self.set_heat(pc, NEVER);
-        match self.record() {
-            None => self.set_heat(pc, AGAIN),
-            Some(path) if path.blocks.len() > 1 || path.closed => {
-                if path.blocks[0].virt != pc {
-                    self.set_heat(pc, AGAIN);
-                }
-                let start = self.shared().platform.tsc();
-                self.make_region(&path);
-                let cycles = self.shared().platform.tsc().saturating_sub(start);
-                self.shared().control.stats.region_cycles.fetch_add(cycles, Ordering::Relaxed);
-            }
-            Some(_) => {}
+        let Some(path) = self.record() else { return self.set_heat(pc, AGAIN) };
+        if path.blocks[0].virt != pc {
+            self.set_heat(pc, AGAIN);
         }
+        let start = self.shared().platform.tsc();
+        if self.grow(&path) {
+            // What still comes here comes from elsewhere.
+            self.set_heat(pc, self.fresh_heat());
+        } else if path.own > 1 || path.closed {
+            self.make_region(path);
+        }
+        let cycles = self.shared().platform.tsc().saturating_sub(start);
+        self.shared().control.stats.region_cycles.fetch_add(cycles, Ordering::Relaxed);
     }
 
     /// Whether a block went where it seldom goes, as far as the counters tell.
@@ -135,20 +142,28 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn record(&mut self) -> Option<Path> {
         let mut steps: Vec<Step> = Vec::new();
         let mut insns = 0;
+        let mut own = None;
+        let cut = |path: Path, own: Option<usize>| Path { own: own.unwrap_or(path.own), ..path };
         loop {
             let key = self.current_key()?;
             if let Some(path) = Path::closed_at(&steps, key) {
                 return Some(path);
             }
+            match self.shared().cache.region(&key) {
+                Some(region) if !steps.is_empty() && region.tree.is_loop() => {
+                    return Some(cut(Path { end: Some(key), ..Path::new(&steps, false) }, own));
+                }
+                Some(_) if !steps.is_empty() && own.is_none() => own = Some(steps.len()),
+                _ => {}
+            }
             let ends = steps.first().is_some_and(|first| {
                 key.context != first.key.context
                     || steps.len() == MAX_BLOCKS
                     || insns >= MAX_INSNS
-                    || self.shared().cache.region(&key).is_some()
                     || pages(steps.iter().map(|step| &step.key).chain([&key])).len() > MAX_PAGES + 1
             });
             if ends {
-                return Some(Path::new(&steps, false));
+                return Some(cut(Path::new(&steps, false), own));
             }
             let (entry, len, end) = self.plain_block(key);
             if self.heat(key.virt) <= 0 {
@@ -167,7 +182,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 return None;
             }
             if self.note_exit() == exit::STATE {
-                return Some(Path::new(&steps, false));
+                return Some(cut(Path::new(&steps, false), own));
             }
             if self.strayed(&step, len, self.pc()) && self.may_stray() {
                 return None;
@@ -181,51 +196,100 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.strays != 0
     }
 
-    fn make_region(&mut self, path: &Path) {
+    fn make_region(&mut self, mut path: Path) {
+        path.blocks.truncate(path.own);
         let first = path.blocks[0];
-        let others: Vec<(u64, u64)> = pages(&path.blocks).split_off(1);
+        if self.shared().cache.region(&first).is_none() && self.install(Tree::new(path.blocks, path.closed), None) {
+            self.shared().control.stats.regions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the path a branch of the loop at whose head it ended, if that is where it came from.
+    fn grow(&mut self, path: &Path) -> bool {
+        let Some(head) = path.end else { return false };
+        let cache = &self.shared().cache;
+        let Some(region) = cache.region(&head).cloned() else { return false };
+        let shape = |key: &Key| {
+            let (insns, end) = cache.shape(key);
+            (end, key.virt.wrapping_add(u64::from(insns * G::INSN_BYTES)))
+        };
+        let Some(tree) = region.tree.grown(&path.blocks, shape) else { return false };
+        let pages = pages(tree.blocks());
+        if pages.len() > MAX_PAGES + 1 || !self.pages_hold(&pages, head.context) {
+            return false;
+        }
+        let grown = self.install(tree, Some(&region));
+        if grown {
+            self.shared().control.stats.regions_grown.fetch_add(1, Ordering::Relaxed);
+        }
+        grown
+    }
+
+    /// Whether pages, by virtual and physical address, are still mapped so.
+    fn pages_hold(&mut self, pages: &[(u64, u64)], context: u64) -> bool {
+        pages.iter().all(|(virt, phys)| self.fetch_lookup(*virt, context) == Some(*phys))
+    }
+
+    /// Translates a region whose pages are mapped as its keys say, and lets the guest run it, instead of `old` if it is given.
+    fn install(&mut self, tree: Tree, old: Option<&Region>) -> bool {
+        let first = tree.head();
+        let others = pages(tree.blocks()).split_off(1);
         // A page may have been written to meanwhile, and is not watched any more.
-        if !path.blocks.iter().all(|key| self.shared().cache.block(key).is_some()) {
-            return;
+        if !tree.blocks().all(|key| self.shared().cache.block(key).is_some()) {
+            return false;
         }
         let mut context = RegionContext { page_count: others.len() as u8, ..RegionContext::default() };
         for (page, (virt, _)) in context.pages.iter_mut().zip(&others) {
             *page = *virt;
         }
         if !others.is_empty() {
-            if self.region_keys_used as usize == REGION_KEYS {
-                return;
-            }
-            context.key = Some(self.region_keys_used);
+            let key = match old.and_then(|old| old.key) {
+                Some(key) => key,
+                None if self.region_keys_used as usize == REGION_KEYS => return false,
+                None => {
+                    self.region_keys_used += 1;
+                    self.region_keys_used - 1
+                }
+            };
+            context.key = Some(key);
             // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.
-            unsafe { (*self.vcpu).rt.region_keys[self.region_keys_used as usize] = (*self.vcpu).rt.jump_key };
-            self.region_keys_used += 1;
+            unsafe { (*self.vcpu).rt.region_keys[key as usize] = (*self.vcpu).rt.jump_key };
         }
-        let Some(region) = self.compile_region(path, context) else { return };
+        let Some(region) = self.compile_region(&tree, context) else { return false };
         let shared = self.shared();
-        let Some(block) = shared.cache.block(&first) else { return };
-        if shared.cache.region(&first).is_some() {
-            return;
+        let Some(block) = shared.cache.block(&first) else { return false };
+        if old.is_some()
+            && let Some((_, old)) = shared.cache.remove_region(&first)
+        {
+            shared.jit.restore(block, old.head);
+            shared.jit.redirect(old.entry, region.entry);
         }
         let head = shared.jit.redirect(block, region.entry);
         let stats = &shared.control.stats;
-        stats.regions.fetch_add(1, Ordering::Relaxed);
         stats.region_insns.fetch_add(region.insns.into(), Ordering::Relaxed);
         stats.region_bytes.fetch_add(region.code_len.into(), Ordering::Relaxed);
-        shared.cache.insert_region(first, Region { entry: region.entry, head, pages: others, key: context.key });
+        let (entry, key) = (region.entry, context.key);
+        shared.cache.insert_region(first, Region { tree: Arc::new(tree), entry, head, pages: others, key });
+        true
     }
 
-    /// `None`: the code cache is full.
-    fn compile_region(&mut self, path: &Path, region: RegionContext) -> Option<CompiledBlock> {
-        let first = path.blocks[0];
+    /// `None`: the code cache is full, or the region can't be translated.
+    fn compile_region(&mut self, tree: &Tree, region: RegionContext) -> Option<CompiledBlock> {
+        let first = tree.head();
         let context = Self::block_context(&first);
         let shared = self.shared();
         let context = x86_backend::jit::BlockContext { region: Some(region), ..context };
         let mut builder = shared.jit.begin(context);
-        let mut end = Self::record_path(&shared.ram, &mut builder, path)?;
-        if end.1 && path.closed {
+        for key in tree.branch_blocks() {
+            Self::record_block(&shared.ram, &mut builder, key)?;
+            if !builder.survey() {
+                return None;
+            }
+        }
+        let mut end = Self::record_path(&shared.ram, &mut builder, tree, 0, false)?;
+        if end.1 && tree.is_loop() {
             builder.begin_loop();
-            end = Self::record_path(&shared.ram, &mut builder, path)?;
+            end = Self::record_path(&shared.ram, &mut builder, tree, 0, true)?;
             if end.1 {
                 return builder.end_loop(first.virt).ok();
             }
@@ -233,20 +297,31 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         builder.finish(end.0).ok()
     }
 
-    /// Records a path once. Gives where control goes at its end if no branch says so, and whether all of it was recorded.
-    fn record_path(ram: &Ram, builder: &mut Builder<'_>, path: &Path) -> Option<(u64, bool)> {
-        for (i, key) in path.blocks.iter().enumerate() {
+    /// Records a path of a tree once, with its branches or without. Gives where control goes at its end if no branch says so, and
+    /// whether all of it was recorded.
+    fn record_path(
+        ram: &Ram,
+        builder: &mut Builder<'_>,
+        tree: &Tree,
+        path: usize,
+        branches: bool,
+    ) -> Option<(u64, bool)> {
+        for (at, key) in tree.path(path).iter().enumerate() {
             let fallthrough = Self::record_block(ram, builder, key)?;
-            let next = match path.blocks.get(i + 1) {
-                Some(next) => next.virt,
-                None if path.closed => path.blocks[0].virt,
-                None => return Some((fallthrough, true)),
-            };
+            let Some(next) = tree.next(path, at) else { return Some((fallthrough, true)) };
+            for branch in tree.branches(path, at).filter(|_| branches) {
+                let Some(arm) = builder.begin_arm(tree.path(branch)[0].virt, fallthrough) else { continue };
+                match Self::record_path(ram, builder, tree, branch, true)? {
+                    (_, true) => builder.loop_back(tree.head().virt),
+                    (end, false) => builder.leave(end),
+                }
+                builder.end_arm(arm);
+            }
             if !builder.follow(next, fallthrough) {
                 return Some((fallthrough, false));
             }
         }
-        Some((path.blocks[0].virt, true))
+        Some((tree.head().virt, true))
     }
 
     /// The region at the guest's PC was made, or last looked at, under another jump key.
@@ -254,7 +329,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.shared().control.stats.region_rechecks.fetch_add(1, Ordering::Relaxed);
         let Some(key) = self.current_key() else { return };
         let Some(region) = self.shared().cache.region(&key).cloned() else { return };
-        let holds = region.pages.iter().all(|(virt, phys)| self.fetch_lookup(*virt, key.context) == Some(*phys));
+        let holds = self.pages_hold(&region.pages, key.context);
         match region.key {
             Some(index) if holds => {
                 // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.

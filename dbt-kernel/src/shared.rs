@@ -284,6 +284,8 @@ pub struct Stats {
     pub region_bytes: AtomicU64,
     pub region_cycles: AtomicU64,
     pub region_rechecks: AtomicU64,
+    /// Branches added to regions.
+    pub regions_grown: AtomicU64,
     pub regions_dropped: AtomicU64,
     pub tlb_misses: AtomicU64,
     pub tlb_flushes: AtomicU64,
@@ -425,6 +427,7 @@ impl Control {
                 region_bytes: AtomicU64::new(0),
                 region_cycles: AtomicU64::new(0),
                 region_rechecks: AtomicU64::new(0),
+                regions_grown: AtomicU64::new(0),
                 regions_dropped: AtomicU64::new(0),
                 tlb_misses: AtomicU64::new(0),
                 tlb_flushes: AtomicU64::new(0),

@@ -45,6 +45,7 @@ impl Report<'_> {
             region_bytes,
             region_cycles,
             region_rechecks,
+            regions_grown,
             regions_dropped,
             tlb_misses,
             tlb_flushes,

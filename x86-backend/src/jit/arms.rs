@@ -25,7 +25,7 @@ const NONE: u32 = NO_RESULT as u32;
 impl Build {
     /// The current path has left the block.
     pub fn path_ends(&mut self) {
-        self.ended |= self.depth == 0;
+        self.ended |= self.depth == self.base;
     }
 
     fn save_known(&mut self) -> usize {
@@ -65,7 +65,11 @@ impl Build {
             return true;
         }
         arms.else_at = self.push(Op::new(Code::Else, NONE)).index();
-        self.cse_barrier();
+        if stopped {
+            self.cse_gap(arms.if_at + 1);
+        } else {
+            self.cse_barrier();
+        }
         arms.first = self.save_known();
         self.restore_known(arms.before, arms.first);
         false
@@ -84,6 +88,7 @@ impl Build {
                     self.ir.ops[else_at] = Op::new(Code::Nop, NONE);
                 } else {
                     self.close(arms, 2);
+                    self.cse_gap(else_at + 1);
                 }
                 self.restore_known(first, end_of_first);
             }
@@ -110,7 +115,6 @@ impl Build {
         self.ir.ops[arms.if_at].c = end as u32;
         self.ir.ops[arms.else_at].imm = arms.if_at as u64;
         self.ir.ops[end].imm = arms.if_at as u64;
-        self.cse_barrier();
         end
     }
 

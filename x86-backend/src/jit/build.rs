@@ -23,10 +23,14 @@ pub(super) struct Build {
     cse: Vec<u32>,
     /// Values below this index may not be common subexpressions: they may not dominate.
     cse_floor: u32,
+    /// Values from one index to another that may not be common subexpressions: those of arms that have left.
+    cse_gaps: Vec<(u32, u32)>,
     /// Open arms.
     pub depth: u32,
+    /// How many of them are a region's, whose end is not the end of the path.
+    pub base: u32,
     pub end_block: bool,
-    /// The block's own path has left.
+    /// The path being recorded has left.
     pub ended: bool,
     pub has_branch: bool,
     pub insns: u32,
@@ -36,7 +40,11 @@ pub(super) struct Build {
     /// A helper that may change state was called in it.
     pub clobbered: bool,
     pub touched: Vec<super::regions::Touched>,
+    /// State that the arms of the region use.
+    pub surveyed: Vec<super::regions::Touched>,
     pub carried: Vec<super::regions::Carried>,
+    /// A loop writes state that wasn't known to be written when it began.
+    pub astray: bool,
     pub loop_first: usize,
     pub loop_head: usize,
     /// How the state divides into elements.
@@ -79,7 +87,9 @@ impl Build {
             saved: Vec::new(),
             cse: alloc::vec![0; CSE],
             cse_floor: 0,
+            cse_gaps: Vec::new(),
             depth: 0,
+            base: 0,
             end_block: false,
             ended: false,
             has_branch: false,
@@ -88,7 +98,9 @@ impl Build {
             region: false,
             clobbered: false,
             touched: Vec::new(),
+            surveyed: Vec::new(),
             carried: Vec::new(),
+            astray: false,
             loop_first: 0,
             loop_head: 0,
             layout,
@@ -101,14 +113,19 @@ impl Build {
         self.known.clear();
         self.saved.clear();
         self.cse_floor = 0;
+        self.cse_gaps.clear();
         self.depth = 0;
+        self.base = 0;
         self.end_block = false;
         self.ended = false;
         self.has_branch = false;
         self.insns = 0;
         self.clobbered = false;
         self.touched.clear();
+        self.surveyed.clear();
         self.carried.clear();
+        self.loop_head = 0;
+        self.astray = false;
         self.counting = None;
     }
 
@@ -179,13 +196,20 @@ impl Build {
         h ^= u64::from(op.b).wrapping_mul(0x9e37_79b9) ^ u64::from(op.c).wrapping_mul(0x85eb_ca6b) ^ op.imm;
         let slot = (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1);
         let old = self.cse[slot];
-        let floor = if op.code == Code::Const { 0 } else { self.cse_floor };
-        if old >= floor && self.ir.ops.get(old as usize) == Some(&op) {
+        let dominates = || old >= self.cse_floor && !self.cse_gaps.iter().any(|(from, to)| (*from..*to).contains(&old));
+        if self.ir.ops.get(old as usize) == Some(&op) && (op.code == Code::Const || dominates()) {
             return Val(old);
         }
         let v = self.push(op);
         self.cse[slot] = v.0;
         v
+    }
+
+    /// Values defined since index `from` don't count as common subexpressions from now on.
+    pub fn cse_gap(&mut self, from: usize) {
+        // Gaps within this one are parts of it.
+        self.cse_gaps.retain(|gap| (gap.0 as usize) < from);
+        self.cse_gaps.push((from as u32, self.ir.ops.len() as u32));
     }
 
     /// Values defined so far no longer count as common subexpressions.
@@ -288,6 +312,8 @@ impl Build {
         let (lo, hi) = (slot.offset, slot.offset + size);
         if self.region {
             self.touch(lo, size, true);
+            let carried = |c: &(u32, u32, bool)| c.0 <= lo && hi <= c.0 + c.1;
+            self.astray |= self.loop_head != 0 && !self.ir.carried.iter().any(carried);
         }
         if self.known.iter().any(|k| k.offset == lo && k.size == size && k.val == v) {
             return;

@@ -155,7 +155,7 @@ impl Gen {
                     f(self, op.va());
                     f(self, op.vb());
                 }
-                Code::Call => {
+                Code::Call | Code::LoopBack => {
                     for k in op.a..op.a + op.b {
                         let v = self.ir.args[k as usize];
                         f(self, Val(v));

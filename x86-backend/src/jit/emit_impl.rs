@@ -178,7 +178,7 @@ impl Emit for Builder<'_> {
         } else {
             this.push(Op::new(Code::GotoInd, none).a(target));
         }
-        this.has_branch |= this.depth > 0;
+        this.has_branch |= this.depth > this.base;
         this.path_ends();
         Err(Stop)
     }

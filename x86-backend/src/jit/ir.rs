@@ -115,11 +115,11 @@ pub enum Code {
     EndIf,
     /// `a` from the first arm, `b` from the second.
     Phi,
-    /// What changes around a loop: `a` before it, `b` at the end of each turn.
+    /// What changes around a loop: `a` before it, then what the turn before left. `aux` = 1: in some turns of fewer bits.
     LoopPhi,
     /// The loop begins, right behind its phis; [`Ir::carried`] lists the state that is not in memory here.
     LoopHead,
-    /// Back to the loop's head, unless events are pending.
+    /// Back to the loop's head, at index `c`, unless events are pending; to its phis, the `b` values at `a` in [`Ir::args`].
     LoopBack,
     /// The guest instructions of the block that begins, for counting: `imm`.
     Count,
@@ -312,7 +312,7 @@ pub struct Ir {
     pub sig: Vec<u8>,
     /// Constants of 128 bits.
     pub pool: Vec<u128>,
-    /// Arguments of calls.
+    /// Arguments of calls, and of ways back to a loop's head.
     pub args: Vec<u32>,
     /// State by (offset, size) that a loop changes, and whether it is in phis at the loop's head instead of in memory.
     pub carried: Vec<(u32, u32, bool)>,
@@ -361,7 +361,7 @@ impl Ir {
                 }
             }
             match op.code {
-                Code::Call => {
+                Code::Call | Code::LoopBack => {
                     let args = self.args.get(op.a as usize..op.a as usize + op.b as usize);
                     if !args.is_some_and(|args| args.iter().all(|v| defined(*v))) {
                         return Err((i, "argument is not a value defined before"));

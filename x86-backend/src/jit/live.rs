@@ -76,17 +76,17 @@ impl Gen {
                 }
             }
             if op.code == Code::LoopBack {
-                for k in op.a as usize..op.b as usize {
-                    let next = self.ir.ops[k].b;
-                    self.count_use(Val(next), i);
-                    self.wants_xmm[next as usize] |= self.ir.ops[k].is_vector();
+                for k in 0..op.b {
+                    let next = self.ir.args[(op.a + k) as usize];
+                    let phi = self.ir.ops[(op.c - op.b + k) as usize];
+                    self.wants_xmm[next as usize] |= phi.is_vector();
                 }
             }
-            if op.code == Code::LoopPhi && self.wants_xmm[i] && op.b != u32::MAX {
+            if op.code == Code::LoopPhi && self.wants_xmm[i] {
                 // Both in one kind of register, where the end of a turn can still choose.
                 self.wants_xmm[op.a as usize] = true;
             }
-            if op.code == Code::Call {
+            if matches!(op.code, Code::Call | Code::LoopBack) {
                 for k in op.a..op.a + op.b {
                     let v = Val(self.ir.args[k as usize]);
                     self.count_use(v, i);

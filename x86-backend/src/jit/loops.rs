@@ -4,7 +4,8 @@
 //! constants, addresses and unchanging state known. Between the copies stand [`Code::LoopPhi`]s for the state that changes,
 //! and [`Code::LoopHead`]. The second copy is the loop. At its head the *carried* state is in the phis' registers and its
 //! memory is stale: the second copy begins with `Put`s of the phis, so that every way out stores it like any other pending
-//! state. At its end [`Code::LoopBack`] looks at pending events, brings every value to where the head expects it, and jumps.
+//! state. At its end [`Code::LoopBack`] looks at pending events, brings every value to where the head expects it, and jumps;
+//! so does the end of every arm that leads back.
 //!
 //! What was computed before the head and is used behind it is used in every turn: the head counts one use more of it, so
 //! that it never dies, and the branch back reloads what lost its register meanwhile.
@@ -22,7 +23,9 @@ const XMMS_AT_HEAD: usize = 12;
 
 /// The allocation state at the head of a loop.
 pub(super) struct Head {
-    place: Place,
+    pub place: Place,
+    /// What every turn needs: computed before the head and used behind it.
+    kept: Vec<u32>,
     /// Its code, and its phis: those from `first` to the head itself.
     code: usize,
     first: usize,
@@ -38,8 +41,8 @@ enum Register {
 impl Gen {
     /// Whether a phi's register is a vector register.
     fn phi_in_xmm(&self, v: Val, op: Op) -> bool {
-        let narrow = |x: u32| x != u32::MAX && self.ir.ops[x as usize].w < op.w;
-        op.is_vector() || (self.wants_xmm[v.index()] && op.w >= 32 && !narrow(op.a) && !narrow(op.b))
+        let narrow = op.aux != 0 || self.op(op.va()).w < op.w;
+        op.is_vector() || (self.wants_xmm[v.index()] && op.w >= 32 && !narrow)
     }
 
     pub fn lower_loop_phi(&mut self, v: Val, op: Op) {
@@ -76,19 +79,6 @@ impl Gen {
         }
     }
 
-    /// Calls `f` for every value that is anywhere.
-    fn each_placed(&mut self, mut f: impl FnMut(&mut Self, Val)) {
-        let mut seen = Vec::new();
-        let p = &self.place;
-        seen.extend(p.gprs.iter().chain(&p.xmms).chain(&p.frame).chain(&p.lazies).copied().filter(|v| *v != NONE));
-        seen.extend(p.homes.iter().map(|h| h.val));
-        seen.sort_unstable();
-        seen.dedup();
-        for v in seen {
-            f(self, Val(v));
-        }
-    }
-
     pub fn lower_loop_head(&mut self, at: usize, op: Op) {
         self.discard_carried();
         self.flush_all();
@@ -99,15 +89,18 @@ impl Gen {
             self.unpin();
         }
         let first = op.imm as usize;
-        self.each_placed(|g, v| {
-            if g.uses[v.index()] == 0 {
-                if !g.loc(v).lazy {
-                    g.drop_value(v);
+        let mut kept = Vec::new();
+        for v in self.place.values() {
+            let v = Val(v);
+            if self.uses[v.index()] == 0 {
+                if !self.loc(v).lazy {
+                    self.drop_value(v);
                 }
             } else if !(first..at).contains(&v.index()) {
-                g.uses[v.index()] += 1;
+                self.uses[v.index()] += 1;
+                kept.push(v.0);
             }
-        });
+        }
         let in_registers = (first..at).all(|i| {
             let loc = self.place.locs[i];
             self.ir.ops[i].code != Code::LoopPhi || self.uses[i] == 0 || loc.gpr().is_some() || loc.xmm().is_some()
@@ -115,7 +108,7 @@ impl Gen {
         // Otherwise what seems to be the loop is left at its end like any region.
         self.loop_head = in_registers.then(|| {
             let place = self.snapshot();
-            Head { place, code: self.asm.pos(), first, head: at }
+            Head { place, kept, code: self.asm.pos(), first, head: at }
         });
     }
 
@@ -146,7 +139,16 @@ impl Gen {
         }
     }
 
-    pub fn lower_loop_back(&mut self) {
+    /// In an arm that leads back to the head, what every turn needs stays alive.
+    pub fn keep_for_loop(&mut self) {
+        let Some(head) = self.loop_head.take() else { return };
+        for v in &head.kept {
+            self.acquire(Val(*v));
+        }
+        self.loop_head = Some(head);
+    }
+
+    pub fn lower_loop_back(&mut self, op: Op) {
         let Some(head) = self.loop_head.take() else {
             self.flush_all();
             self.exit_to(self.shared.block_pc);
@@ -160,7 +162,7 @@ impl Gen {
         self.flush_all();
         // What is nowhere yet, or in a register of the wrong kind.
         for i in head.first..head.head {
-            let (to, next) = (head.place.locs[i], Val(self.ir.ops[i].b));
+            let (to, next) = (head.place.locs[i], Val(self.ir.args[op.a as usize + i - head.first]));
             let loc = self.loc_if(next);
             let waits = to.gpr().is_some() && loc.gpr().is_none() && (loc.lazy || loc.xmm().is_some());
             if waits && !self.is_const(next) {
@@ -186,7 +188,7 @@ impl Gen {
         for r in 0..16 {
             let of = |v: u32| {
                 let phi = (head.first..head.head).contains(&(v as usize));
-                Val(if phi { self.ir.ops[v as usize].b } else { v })
+                Val(if phi { self.ir.args[op.a as usize + v as usize - head.first] } else { v })
             };
             let (g, x) = (head.place.gprs[r], head.place.xmms[r]);
             if g != NONE {
@@ -204,7 +206,7 @@ impl Gen {
             }
         }
         self.asm.jmp_to(head.code);
-        self.spare.push(head.place);
+        self.loop_head = Some(head);
     }
 
     /// A parallel move.

@@ -42,7 +42,7 @@ mod thunks;
 mod vector;
 
 pub use features::HostFeatures;
-pub use regions::{MAX_PAGES, RegionContext};
+pub use regions::{Arm, MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
 use crate::runtime::{MMU_MODES, Runtime, SPANS};
@@ -353,20 +353,31 @@ impl Builder<'_> {
         &self.jit.build.ir
     }
 
+    /// Unless the path being recorded has left, execution goes on at `fallthrough_pc`, outside.
+    pub fn leave(&mut self, fallthrough_pc: u64) {
+        let build = &mut self.jit.build;
+        build.end_counting();
+        if build.ended {
+            return;
+        }
+        if build.end_block {
+            let pc = build.int(64, fallthrough_pc);
+            build.push(Op::new(Code::Leave, u32::from(NO_RESULT)).a(pc));
+        } else {
+            build.push(Op::new(Code::Goto, u32::from(NO_RESULT)).imm(fallthrough_pc));
+        }
+        build.ended = true;
+    }
+
     /// Compiles the block. If its last instruction did not leave, execution goes on at `fallthrough_pc`.
     ///
     /// # Errors
-    /// There is no room; the buffer is as it was.
-    pub fn finish(self, fallthrough_pc: u64) -> Result<CompiledBlock, CodeFull> {
+    /// There is no room, or a region can't be compiled; the buffer is as it was.
+    pub fn finish(mut self, fallthrough_pc: u64) -> Result<CompiledBlock, CodeFull> {
+        self.leave(fallthrough_pc);
         let Jit { build, generator, .. } = self.jit;
-        build.end_counting();
-        if !build.ended {
-            if build.end_block {
-                let pc = build.int(64, fallthrough_pc);
-                build.push(Op::new(Code::Leave, u32::from(NO_RESULT)).a(pc));
-            } else {
-                build.push(Op::new(Code::Goto, u32::from(NO_RESULT)).imm(fallthrough_pc));
-            }
+        if build.astray {
+            return Err(CodeFull);
         }
         debug_assert_eq!(build.ir.verify(), Ok(()), "\n{}", build.ir);
         core::mem::swap(&mut build.ir, &mut generator.ir);
@@ -478,6 +489,9 @@ impl Gen {
             self.unpin();
             self.uses.fill(0);
             self.for_uses(from, to, Gen::acquire);
+            if self.ir.ops[from..to].iter().any(|op| op.code == Code::LoopBack) {
+                self.keep_for_loop();
+            }
             for i in 0..self.place.pending.len() {
                 let v = Val(self.place.pending[i].val);
                 self.acquire(v);
@@ -496,7 +510,7 @@ impl Gen {
             Code::Insn => self.pc = op.imm,
             Code::LoopPhi => self.lower_loop_phi(v, op),
             Code::LoopHead => self.lower_loop_head(i, op),
-            Code::LoopBack => self.lower_loop_back(),
+            Code::LoopBack => self.lower_loop_back(op),
             Code::Count => {
                 let (blocks, retired) = (offset_of!(Runtime, blocks_run), offset_of!(Runtime, insns_run));
                 let (blocks, retired) = (self.rt(blocks), self.rt(retired));

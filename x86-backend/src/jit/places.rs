@@ -63,6 +63,17 @@ impl Place {
         self.lazies.clone_from(&other.lazies);
     }
 
+    /// Every value that is anywhere, once.
+    pub fn values(&self) -> Vec<u32> {
+        let mut seen = Vec::new();
+        let registers = self.gprs.iter().chain(&self.xmms);
+        seen.extend(registers.chain(&self.frame).chain(&self.lazies).copied().filter(|v| *v != NONE));
+        seen.extend(self.homes.iter().map(|h| h.val));
+        seen.sort_unstable();
+        seen.dedup();
+        seen
+    }
+
     pub fn new() -> Self {
         Self {
             locs: Vec::new(),

@@ -5,9 +5,13 @@
 //! next, so a return to an address that a call left in the link register costs nothing at all.
 //!
 //! A region that ends where it began is recorded twice with [`Builder::begin_loop`] between the copies and
-//! [`Builder::end_loop`] at the end; `loops` says what becomes of it.
+//! [`Builder::end_loop`] at the end; `loops` says what becomes of it. The second copy may have *arms*: where the guest often
+//! leaves the path, another path is recorded between [`Builder::begin_arm`] and [`Builder::end_arm`], which ends with a way
+//! back to the loop's head or out of the region. So a loop is a tree: whatever way a turn goes, it stays in registers. What
+//! the arms write has to be known when the loop begins, so they are shown to [`Builder::survey`] first.
 
 use super::Builder;
+use super::arms::Arms;
 use super::build::Known;
 use super::ir::{Code, NO_RESULT, Op, Val};
 use crate::emit::{BranchKind, CmpOp, Emit};
@@ -67,7 +71,102 @@ pub(super) struct Carried {
     form: Form,
 }
 
+/// An arm of a region that is being recorded.
+pub struct Arm {
+    arms: Arms,
+    rest: Rest,
+}
+
+/// How the path goes on that an arm branches off from.
+enum Rest {
+    /// At the next instruction.
+    Next,
+    Goto(u64),
+    Indirect(Val),
+}
+
 impl Builder<'_> {
+    /// Notes what state the block recorded so far uses and forgets it otherwise: it will be part of an arm. False if it can't be.
+    pub fn survey(&mut self) -> bool {
+        let b = self.b_mut();
+        let mut surveyed = core::mem::take(&mut b.surveyed);
+        for t in &b.touched {
+            match surveyed.iter_mut().find(|s| (s.offset, s.size) == (t.offset, t.size)) {
+                Some(s) => s.written |= t.written,
+                None => surveyed.push(*t),
+            }
+        }
+        let usable = !b.clobbered;
+        b.start();
+        b.surveyed = surveyed;
+        usable
+    }
+
+    /// Of the block recorded so far, the way to `target` becomes an arm, which is what is recorded until [`Builder::end_arm`].
+    /// `fallthrough` is the address behind the block. `None`: it has no such way, or none that can be told apart.
+    pub fn begin_arm(&mut self, target: u64, fallthrough: u64) -> Option<Arm> {
+        let b = self.b_mut();
+        if b.end_block {
+            return None;
+        }
+        let at = b.ir.ops.iter().rposition(|op| !matches!(op.code, Code::Const | Code::Const128 | Code::Nop))?;
+        let op = b.ir.ops[at];
+        let (condition, rest) = match op.code {
+            Code::CondExit if b.has_branch => {
+                let taken = op.imm == target;
+                if !taken && target != fallthrough {
+                    return None;
+                }
+                b.ir.ops[at] = Op::new(Code::Nop, NONE);
+                let condition = if (op.aux == 0) == taken {
+                    op.va()
+                } else {
+                    match b.inverse(op.va()) {
+                        Some(condition) => condition,
+                        None => b.not1(op.va()),
+                    }
+                };
+                (condition, if taken { Rest::Next } else { Rest::Goto(op.imm) })
+            }
+            Code::GotoInd if b.ended => {
+                b.drop_last();
+                let expected = b.int(64, target);
+                let condition = self.cmp(CmpOp::Eq, 64, op.va(), expected);
+                (condition, Rest::Indirect(op.va()))
+            }
+            _ => return None,
+        };
+        let b = self.b_mut();
+        b.end_counting();
+        let arms = b.open_arms(condition);
+        b.base = b.depth;
+        (b.ended, b.has_branch) = (false, false);
+        Some(Arm { arms, rest })
+    }
+
+    /// An arm has left, and the path that it branched off from goes on.
+    pub fn end_arm(&mut self, arm: Arm) {
+        let Arm { mut arms, rest } = arm;
+        let b = self.b_mut();
+        b.end_counting();
+        b.base -= 1;
+        if !b.first_arm_ends(&mut arms, true) {
+            b.second_arm_ends(&mut arms, true, false);
+        }
+        (b.ended, b.end_block, b.has_branch) = (false, false, false);
+        match rest {
+            Rest::Next => {}
+            Rest::Goto(pc) => {
+                b.push(Op::new(Code::Goto, NONE).imm(pc));
+                b.ended = true;
+            }
+            Rest::Indirect(target) => {
+                b.push(Op::new(Code::GotoInd, NONE).a(target));
+                b.ended = true;
+            }
+        }
+    }
+
     /// The block recorded so far ended at `fallthrough`, and control went on at `next`, which is recorded now. False when
     /// it can't be followed: then the region ends here, by itself.
     pub fn follow(&mut self, next: u64, fallthrough: u64) -> bool {
@@ -121,7 +220,13 @@ impl Builder<'_> {
     pub fn begin_loop(&mut self) {
         let b = self.b_mut();
         debug_assert!(b.depth == 0 && !b.ended);
-        let touched = core::mem::take(&mut b.touched);
+        let mut touched = core::mem::take(&mut b.touched);
+        for s in &b.surveyed {
+            match touched.iter_mut().find(|t| (t.offset, t.size) == (s.offset, s.size)) {
+                Some(t) => t.written |= s.written,
+                None => touched.push(Touched { accesses: 0, ..*s }),
+            }
+        }
         let mut written: Vec<Touched> = touched.iter().copied().filter(|t| t.written).collect();
         written.sort_unstable_by_key(|t| core::cmp::Reverse(t.accesses));
         let overlaps = |t: &Touched| {
@@ -211,21 +316,25 @@ impl Builder<'_> {
 
     /// The loop itself has been recorded; control goes back to its head, the block's beginning at `pc`.
     pub fn end_loop(mut self, pc: u64) -> Result<super::CompiledBlock, super::CodeFull> {
+        self.loop_back(pc);
+        self.finish(pc)
+    }
+
+    /// The path being recorded goes back to the loop's head, the block's beginning at `pc`.
+    pub fn loop_back(&mut self, pc: u64) {
         let b = self.b_mut();
-        let closed = b.close_phis();
-        let op = if closed {
-            let mut op = Op::new(Code::LoopBack, NONE).imm(pc);
-            (op.a, op.b) = (b.loop_first as u32, b.loop_head as u32);
-            op
-        } else {
-            for i in b.loop_first..b.loop_head {
-                b.ir.ops[i].b = u32::MAX;
+        b.end_counting();
+        let op = match b.close_phis() {
+            Some(values) => {
+                let start = b.ir.args.len();
+                b.ir.args.extend(values.iter().map(|v| v.0));
+                let op = Op::new(Code::LoopBack, NONE).imm(pc);
+                Op { a: start as u32, b: values.len() as u32, c: b.loop_head as u32, ..op }
             }
-            Op::new(Code::Goto, NONE).imm(pc)
+            None => Op::new(Code::Goto, NONE).imm(pc),
         };
         b.push(op);
         b.ended = true;
-        self.finish(pc)
     }
 }
 
@@ -259,44 +368,43 @@ impl super::build::Build {
         }
     }
 
-    /// Gives every phi its value at the end of the turn. False when the end is not like the beginning, which happens when
-    /// more was known in the second copy.
-    fn close_phis(&mut self) -> bool {
+    /// The value of every phi at the end of the turn. `None` when the end is not like the beginning, which happens when more is
+    /// known there, or where an arm leaves other flags behind.
+    fn close_phis(&mut self) -> Option<Vec<Val>> {
+        let mut values = alloc::vec![Val::NONE; self.loop_head - self.loop_first];
         for i in 0..self.carried.len() {
             let c = self.carried[i];
-            let Some(v) = self.known_exactly(c.offset, c.size) else { return false };
+            let v = self.known_exactly(c.offset, c.size)?;
             let op = self.op(v);
+            let mut close = |phi: Val, v: Val| {
+                let value = &mut values[phi.index() - self.loop_first];
+                if *value == Val::NONE {
+                    *value = v;
+                }
+                *value == v
+            };
             let ok = match c.form {
                 Form::Const(old) => old == v,
-                Form::Whole(phi) => {
-                    let same_kind = op.is_flags() == self.op(phi).is_flags();
-                    same_kind && self.close_phi(phi, v)
-                }
-                Form::Low(phi) => {
-                    op.code == Code::ZextV && self.op(op.va()).w == self.op(phi).w && self.close_phi(phi, op.va())
-                }
+                Form::Whole(phi) => op.is_flags() == self.op(phi).is_flags() && close(phi, v),
+                Form::Low(phi) => op.code == Code::ZextV && self.op(op.va()).w == self.op(phi).w && close(phi, op.va()),
                 Form::Flags(old, parts) => {
                     let like = (op.code, op.w, op.aux, op.imm) == (old.code, old.w, old.aux, old.imm);
                     let each = parts.into_iter().zip([(old.a, op.a), (old.b, op.b)]);
                     let count = old.operands();
                     like && each.take(count).all(|(part, (old, new))| match part {
-                        Some(phi) => self.close_phi(phi, Val(new)),
+                        Some(phi) => close(phi, Val(new)),
                         None => old == new,
                     })
                 }
             };
             if !ok {
-                return false;
+                return None;
             }
         }
-        self.ir.ops[self.loop_first..self.loop_head].iter().all(|phi| phi.b != u32::MAX)
-    }
-
-    fn close_phi(&mut self, phi: Val, v: Val) -> bool {
-        let slot = &mut self.ir.ops[phi.index()].b;
-        if *slot == u32::MAX {
-            *slot = v.0;
+        for (i, v) in values.iter().enumerate() {
+            let narrow = *v != Val::NONE && self.op(*v).w < self.ir.ops[self.loop_first + i].w;
+            self.ir.ops[self.loop_first + i].aux |= u16::from(narrow);
         }
-        *slot == v.0
+        (!values.contains(&Val::NONE)).then_some(values)
     }
 }

@@ -114,7 +114,9 @@ impl Gen {
         self.stub_stores.clear();
         self.gpr_pins = 0;
         self.xmm_pins = 0;
-        self.loop_head = None;
+        if let Some(head) = self.loop_head.take() {
+            self.spare.push(head.place);
+        }
         self.failed = false;
     }
 

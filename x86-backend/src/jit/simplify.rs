@@ -185,7 +185,7 @@ impl Build {
     }
 
     /// The negation of a truth value, where it is another operation of the same cost.
-    fn inverse(&mut self, a: Val) -> Option<Val> {
+    pub fn inverse(&mut self, a: Val) -> Option<Val> {
         let op = self.op(a);
         match op.code {
             Code::Cmp | Code::Test => Some(self.pure(op.aux(op.aux ^ 1))),

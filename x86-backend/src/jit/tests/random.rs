@@ -200,6 +200,156 @@ fn check_loop(state: &State, steps: &[Step], reach: Reach, times: u64) -> Result
     Ok(())
 }
 
+/// A loop whose turns go four ways: blocks that branch on bits of the counter in `x[6]`, and four that end a turn.
+struct Tree<'a> {
+    steps: &'a [Step],
+    /// Bits say how the blocks branch, which way the region's own path goes, and what becomes an arm.
+    shape: u32,
+}
+
+impl Tree<'_> {
+    const BLOCKS: usize = 7;
+    /// Where turns end that are the last.
+    const END: u64 = START + 0x400;
+
+    fn pc(node: usize) -> u64 {
+        START + 0x20 * node as u64
+    }
+
+    fn node(pc: u64) -> Option<usize> {
+        let at = pc.checked_sub(START)?;
+        (at % 0x20 == 0 && at / 0x20 < Self::BLOCKS as u64).then_some(at as usize / 0x20)
+    }
+
+    /// Where a block goes that branches: if the counter's bit is set, and otherwise.
+    fn ways(node: usize) -> Option<(usize, usize)> {
+        (node < 3).then_some((2 * node + 2, 2 * node + 1))
+    }
+
+    fn has(&self, bit: usize) -> bool {
+        self.shape & 1 << bit != 0
+    }
+
+    /// Which way the region's path goes, and the other.
+    fn main(&self, node: usize) -> Option<(usize, usize)> {
+        let (set, clear) = Self::ways(node)?;
+        Some(if self.has(node) { (set, clear) } else { (clear, set) })
+    }
+
+    /// The address behind a block.
+    fn fallthrough(node: usize) -> u64 {
+        Self::ways(node).map_or(Self::END, |(_, clear)| Self::pc(clear))
+    }
+
+    fn run<B: Executor>(&self, b: &mut B, node: usize) -> Result<(), Stop> {
+        let part = self.steps.len() / Self::BLOCKS;
+        run(b, Self::pc(node), &self.steps[part * node..][..part], 0)?;
+        let slot = super::machine::slot(0, 6);
+        let (n, one) = (b.get(slot), b.konst(64, 1));
+        let Some((set, _)) = Self::ways(node) else {
+            let (n, zero) = (b.bin(BinOp::Sub, 64, n, one), b.konst(64, 0));
+            b.put(slot, n);
+            let again = b.cmp(CmpOp::Ne, 64, n, zero);
+            return Self::go(b, again, START);
+        };
+        let amount = b.konst(64, u128::from(node != 0));
+        let shifted = b.bin(BinOp::Shr, 64, n, amount);
+        let bit = b.bin(BinOp::And, 64, shifted, one);
+        let zero = b.konst(64, 0);
+        let c = b.cmp(CmpOp::Ne, 64, bit, zero);
+        if self.has(3 + node) {
+            let (yes, no) = (b.konst(64, Self::pc(set).into()), b.konst(64, Self::fallthrough(node).into()));
+            let target = b.select(64, c, yes, no);
+            return b.branch(target, BranchKind::Jump);
+        }
+        Self::go(b, c, Self::pc(set))
+    }
+
+    fn go<B: Executor>(b: &mut B, condition: B::V, to: u64) -> Result<(), Stop> {
+        let away = |b: &mut B| {
+            let t = b.konst(64, to.into());
+            b.branch(t, BranchKind::Jump).map(|()| [])
+        };
+        b.branch_on(condition, [], away, |_| Ok([])).map(|_: [B::V; 0]| ())
+    }
+
+    fn record(&self, b: &mut Builder<'_>, node: usize) {
+        let left = self.run(b, node).is_err();
+        assert!(!left || b.ended());
+    }
+
+    /// Records the path from `node` on. Gives whether it leads back, and where it ends otherwise.
+    fn path(&self, b: &mut Builder<'_>, node: usize, with_arms: bool) -> (bool, u64) {
+        self.record(b, node);
+        let fallthrough = Self::fallthrough(node);
+        let Some((next, other)) = self.main(node) else { return (b.follow(START, fallthrough), fallthrough) };
+        if with_arms
+            && self.has(6 + node)
+            && let Some(arm) = b.begin_arm(Self::pc(other), fallthrough)
+        {
+            match self.path(b, other, true) {
+                (true, _) => b.loop_back(START),
+                (false, end) => b.leave(end),
+            }
+            b.end_arm(arm);
+        }
+        if b.follow(Self::pc(next), fallthrough) { self.path(b, next, with_arms) } else { (false, fallthrough) }
+    }
+
+    fn compile(&self, compiler: &mut Compiler) -> CompiledBlock {
+        let region = Some(RegionContext::default());
+        let mut b = compiler.jit.begin(BlockContext { region, ..Compiler::context() });
+        for node in 1..Self::BLOCKS {
+            self.record(&mut b, node);
+            assert!(b.survey());
+        }
+        let (mut back, mut end) = self.path(&mut b, 0, false);
+        if back {
+            b.begin_loop();
+            (back, end) = self.path(&mut b, 0, true);
+        }
+        let block = if back { b.end_loop(START) } else { b.finish(end) };
+        block.expect("the buffer is large enough")
+    }
+}
+
+fn check_tree(state: &State, tree: &Tree<'_>, reach: Reach, times: u64) -> Result<(), TestCaseError> {
+    let tlb = reach != Reach::Slow;
+    let state = State { x: core::array::from_fn(|i| if i == 6 { times } else { state.x[i] }), ..state.clone() };
+    trace(&format!("tree {:#x} {reach:?} times {times}", tree.shape), &state, tree.steps);
+    let mut expected = Machine::new(&state, !tlb);
+    let interpret = |m: &mut Machine, node: usize| {
+        m.interpret(Tree::fallthrough(node), |i| tree.run(i, node)).unwrap_or(m.cpu.state.pc)
+    };
+    let mut next = START;
+    while let Some(node) = Tree::node(next) {
+        next = interpret(&mut expected, node);
+    }
+    let mut compiler = reach.compiler(host_features());
+    let block = tree.compile(&mut compiler);
+    let mut m = Machine::new(&state, !tlb);
+    let enter = reach.enter(&mut m, &mut compiler, block.entry);
+    let mut pc = START;
+    // Blocks outside the region run until it is entered again.
+    while let Some(node) = Tree::node(pc) {
+        if node != 0 {
+            pc = interpret(&mut m, node);
+            continue;
+        }
+        enter(&compiler);
+        let by_state = m.cpu.rt.exit_reason == exit::STATE;
+        pc = if by_state { m.cpu.state.pc } else { m.cpu.rt.exit_pc };
+    }
+    let listing = || super::listing::listing(&compiler.jit, &block);
+    prop_assert_eq!(pc, next, "next pc\n{}", listing());
+    let mut want = expected.cpu.state.normal();
+    (want.pc, m.cpu.state.pc) = (next, next);
+    prop_assert_eq!(&m.cpu.state.normal(), &want, "state\n{}", listing());
+    prop_assert!(m.engine.seen == expected.engine.seen, "seen\n{}", listing());
+    prop_assert!(*m.engine.memory == *expected.engine.memory, "memory\n{}", listing());
+    Ok(())
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop::array::uniform5(0u32..10_000)
 }
@@ -246,5 +396,16 @@ proptest! {
         times in 1u64..5,
     ) {
         check_loop(&state, &steps, reach, times)?;
+    }
+
+    #[test]
+    fn trees_carry_registers(
+        state in state(),
+        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % 46, 42 | 45)), 7..90),
+        shape in any::<u32>(),
+        reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
+        times in 1u64..9,
+    ) {
+        check_tree(&state, &Tree { steps: &steps, shape }, reach, times)?;
     }
 }
