@@ -185,6 +185,13 @@ impl Build {
         v
     }
 
+    /// In a region, leaves room for [`Code::Reach`] before an access.
+    pub fn leave_room(&mut self) {
+        if self.region {
+            self.push(Op::room());
+        }
+    }
+
     /// Appends an operation that defines nothing.
     pub fn effect(&mut self, code: Code) -> Op {
         Op::new(code, u32::from(NO_RESULT))

@@ -93,6 +93,8 @@ pub enum Code {
     /// value. Stores: `b`, `c` are the values.
     LoadPair,
     StorePair,
+    /// What accesses around the address `a` add to theirs, or 0 (`share`).
+    Reach,
     /// Defined by a later [`Code::LoadPair`].
     LoadHalf,
     /// `imm`: bytes, then the operation from bit 8.
@@ -229,6 +231,7 @@ impl Op {
             | Code::Leave
             | Code::CondExit
             | Code::LoopPhi
+            | Code::Reach
             | Code::If => 1,
             Code::Add
             | Code::Sub

@@ -68,6 +68,9 @@ impl Gen {
                 Code::Xor | Code::And | Code::Or => self.wants_xmm[i] && self.konst(op.vb()).is_some(),
                 _ => false,
             };
+            if let Some((reach, _)) = op.shared() {
+                self.count_use(reach, i);
+            }
             let n = if op.code == Code::Phi { 2 } else { op.operands() };
             for v in [op.a, op.b, op.c].into_iter().take(n) {
                 self.count_use(Val(v), i);

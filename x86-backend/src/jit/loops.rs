@@ -160,15 +160,24 @@ impl Gen {
         self.add_event_exit(away, self.shared.block_pc);
         self.discard_carried();
         self.flush_all();
-        // What is nowhere yet, or in a register of the wrong kind.
-        for i in head.first..head.head {
-            let (to, next) = (head.place.locs[i], Val(self.ir.args[op.a as usize + i - head.first]));
-            let loc = self.loc_if(next);
-            let waits = to.gpr().is_some() && loc.gpr().is_none() && (loc.lazy || loc.xmm().is_some());
-            if waits && !self.is_const(next) {
-                self.use_gpr(next);
-            } else if to.xmm().is_some() && loc.xmm().is_none() && loc.gpr().is_some() {
-                self.use_xmm(next);
+        let of = |g: &Self, v: u32| {
+            let phi = (head.first..head.head).contains(&(v as usize));
+            Val(if phi { g.ir.args[op.a as usize + v as usize - head.first] } else { v })
+        };
+        // What is nowhere yet, or in a register of the wrong kind: it can't be made while registers change their meaning.
+        for r in 0..16 {
+            if head.place.gprs[r] != NONE {
+                let next = of(self, head.place.gprs[r]);
+                let loc = self.loc_if(next);
+                if loc.gpr().is_none() && (loc.lazy || loc.xmm().is_some()) && !self.is_const(next) {
+                    self.use_gpr(next);
+                }
+            }
+            if head.place.xmms[r] != NONE {
+                let next = of(self, head.place.xmms[r]);
+                if self.loc_if(next).xmm().is_none() && !self.op(next).is_vector() {
+                    self.use_xmm(next);
+                }
             }
             self.unpin();
         }
@@ -186,16 +195,12 @@ impl Gen {
             }
         };
         for r in 0..16 {
-            let of = |v: u32| {
-                let phi = (head.first..head.head).contains(&(v as usize));
-                Val(if phi { self.ir.args[op.a as usize + v as usize - head.first] } else { v })
-            };
             let (g, x) = (head.place.gprs[r], head.place.xmms[r]);
             if g != NONE {
-                bring(self, of(g), Register::Gpr(Gpr(r as u8)));
+                bring(self, of(self, g), Register::Gpr(Gpr(r as u8)));
             }
             if x != NONE {
-                bring(self, of(x), Register::Xmm(Xmm(r as u8)));
+                bring(self, of(self, x), Register::Xmm(Xmm(r as u8)));
             }
         }
         self.move_all(&mut moves);

@@ -10,7 +10,7 @@ use crate::emit::{Access, AtomicOp};
 use crate::runtime::MemDesc;
 
 impl Gen {
-    fn mode(&self, acc: Access) -> u32 {
+    pub fn mode(&self, acc: Access) -> u32 {
         if acc.contains(Access::UNPRIV) { self.shared.unpriv_mode } else { self.shared.mmu_mode }
     }
 
@@ -24,9 +24,29 @@ impl Gen {
         Probe { t: self.scratch(), u: self.scratch() }
     }
 
+    /// The registers of an access's way: two to itself, or twice that of the way that it shares.
+    fn way(&mut self, op: Op) -> Probe {
+        match op.shared() {
+            Some((reach, _)) => {
+                let addend = self.use_gpr(reach);
+                Probe { t: addend, u: addend }
+            }
+            None => self.two_scratch(),
+        }
+    }
+
     /// Emits an access with its check and its way out.
     fn make_access(&mut self, access: MemAccess) {
-        self.begin_access(access);
+        self.begin_access(access, None);
+        self.emit_access(&access);
+        self.end_access();
+    }
+
+    /// The same for the plain access `op`, which may share its way.
+    fn make_plain_access(&mut self, op: Op, access: MemAccess) {
+        let shared = op.shared();
+        let access = MemAccess { shared: shared.is_some(), offset: shared.map_or(0, |(_, offset)| offset), ..access };
+        self.begin_access(access, shared.map(|(reach, _)| reach));
         self.emit_access(&access);
         self.end_access();
     }
@@ -35,7 +55,7 @@ impl Gen {
     /// time out of line.
     pub fn emit_access(&mut self, a: &MemAccess) {
         let size = a.desc.size();
-        let m = Mem::indexed(a.probe.t, a.va, 0, 0);
+        let m = Mem::indexed(a.probe.t, a.va, 0, a.offset);
         match a.kind {
             Slow::Load => {
                 self.load_data(size, m, a.operands.result);
@@ -54,12 +74,14 @@ impl Gen {
         }
     }
 
-    /// Where a loaded value goes: a vector register if it is wanted there, else `r`.
-    fn load_target(&mut self, v: Val, size: u32, r: Gpr) -> Data {
+    /// Where a value loaded by `op` goes: a vector register if it is wanted there, else a register of the access's own, `r`.
+    fn load_target(&mut self, v: Val, size: u32, op: Op, r: Gpr) -> Data {
         if self.op(v).is_vector() {
             Data::Vector(self.def_xmm(v))
         } else if size >= 4 && self.wants_xmm[v.index()] && self.uses[v.index()] > 0 {
             Data::Low(self.def_xmm(v))
+        } else if op.shared().is_some() {
+            Data::Gpr(self.scratch())
         } else {
             Data::Gpr(r)
         }
@@ -111,10 +133,13 @@ impl Gen {
     pub fn lower_load(&mut self, v: Val, op: Op) {
         let desc = self.desc(op);
         let va = self.use_gpr(op.va());
-        let probe = self.two_scratch();
-        let target = self.load_target(v, desc.size(), probe.t);
+        let probe = self.way(op);
+        let target = self.load_target(v, desc.size(), op, probe.t);
         let operands = Operands::load(target);
-        self.make_access(MemAccess { kind: Slow::Load, desc, va, probe, operands, second: None });
+        self.make_plain_access(
+            op,
+            MemAccess { kind: Slow::Load, desc, va, offset: 0, probe, shared: false, operands, second: None },
+        );
         self.loaded(v, target);
         self.end_op(v);
     }
@@ -124,11 +149,14 @@ impl Gen {
         let desc = self.desc(op);
         let first = op.vb();
         let va = self.use_gpr(op.va());
-        let probe = self.two_scratch();
-        let a = self.load_target(first, desc.size(), probe.u);
-        let b = self.load_target(v, desc.size(), probe.t);
+        let probe = self.way(op);
+        let a = self.load_target(first, desc.size(), op, probe.u);
+        let b = self.load_target(v, desc.size(), op, probe.t);
         let (operands, second) = (Operands::load(a), Some(Operands::load(b)));
-        self.make_access(MemAccess { kind: Slow::Load, desc, va, probe, operands, second });
+        self.make_plain_access(
+            op,
+            MemAccess { kind: Slow::Load, desc, va, offset: 0, probe, shared: false, operands, second },
+        );
         self.loaded(first, a);
         self.loaded(v, b);
         if self.uses[first.index()] == 0 {
@@ -141,9 +169,12 @@ impl Gen {
         let desc = self.desc(op);
         let va = self.use_gpr(op.va());
         let data = self.store_operand(op.vb(), desc.size());
-        let probe = self.two_scratch();
+        let probe = self.way(op);
         let operands = Operands::store(data);
-        self.make_access(MemAccess { kind: Slow::Store, desc, va, probe, operands, second: None });
+        self.make_plain_access(
+            op,
+            MemAccess { kind: Slow::Store, desc, va, offset: 0, probe, shared: false, operands, second: None },
+        );
         let acc = desc.access();
         if acc.contains(Access::RELEASE) && !acc.intersects(Access::EXCLUSIVE | Access::ATOMIC) {
             self.lower_fence();
@@ -157,9 +188,12 @@ impl Gen {
         let va = self.use_gpr(op.va());
         let a = self.store_operand(op.vb(), desc.size());
         let b = self.store_operand(op.vc(), desc.size());
-        let probe = self.two_scratch();
+        let probe = self.way(op);
         let (operands, second) = (Operands::store(a), Some(Operands::store(b)));
-        self.make_access(MemAccess { kind: Slow::Store, desc, va, probe, operands, second });
+        self.make_plain_access(
+            op,
+            MemAccess { kind: Slow::Store, desc, va, offset: 0, probe, shared: false, operands, second },
+        );
         self.end_op(v);
     }
 
@@ -180,7 +214,16 @@ impl Gen {
         let probe = self.two_scratch();
         let result = Data::Gpr(if direct { value } else { RAX });
         let operands = Operands { data: [Data::Gpr(value), Data::None], result };
-        self.make_access(MemAccess { kind: Slow::Atomic, desc, va, probe, operands, second: None });
+        self.make_access(MemAccess {
+            kind: Slow::Atomic,
+            desc,
+            va,
+            offset: 0,
+            probe,
+            shared: false,
+            operands,
+            second: None,
+        });
         if !direct {
             self.assign(v, RAX);
         }
@@ -247,7 +290,16 @@ impl Gen {
         let probe = self.two_scratch();
         let data = [Data::Gpr(expected), Data::Gpr(new)];
         let operands = Operands { data, result: Data::Gpr(RAX) };
-        self.make_access(MemAccess { kind: Slow::Cas, desc, va, probe, operands, second: None });
+        self.make_access(MemAccess {
+            kind: Slow::Cas,
+            desc,
+            va,
+            offset: 0,
+            probe,
+            shared: false,
+            operands,
+            second: None,
+        });
         self.assign(v, RAX);
         self.end_op(v);
     }
@@ -264,7 +316,7 @@ impl Gen {
         let d = self.def_xmm(v);
         let operands = Operands { data: [Data::Vector(expected), Data::Vector(new)], result: Data::Vector(d) };
         let probe = if inline { self.two_scratch() } else { Probe { t: RAX, u: RAX } };
-        let access = MemAccess { kind: Slow::Cas, desc, va, probe, operands, second: None };
+        let access = MemAccess { kind: Slow::Cas, desc, va, offset: 0, probe, shared: false, operands, second: None };
         if inline {
             self.make_access(access);
         } else {

@@ -33,6 +33,7 @@ mod places;
 mod reach;
 mod regions;
 mod regs;
+mod share;
 mod simd;
 mod simplify;
 mod simplify_vec;
@@ -256,12 +257,12 @@ impl Jit {
     /// Makes the access `site` (from `Runtime::site`), in MMU mode `mode`, look at entry `index` of `Runtime::spans`. Gives
     /// whether it didn't before: changing code is dear, even to what it is.
     pub fn aim(&mut self, site: u32, mode: usize, index: usize) -> bool {
-        let Some(&Site { start, check, .. }) = self.generator.sites.0.get(site as usize) else { return false };
+        let Some(&Site { aim: at, .. }) = self.generator.sites.0.get(site as usize) else { return false };
         let (key, addend) = self.generator.span_fields(mode % MMU_MODES, index.min(SPANS));
-        let changes = self.generator.asm.read32(check as usize) != key as u32;
+        let changes = self.generator.asm.read32(at.key as usize) != key as u32;
         if changes {
-            self.generator.asm.patch32(check as usize, key as u32);
-            self.generator.asm.patch32(start as usize - 4, addend as u32);
+            self.generator.asm.patch32(at.key as usize, key as u32);
+            self.generator.asm.patch32(at.addend as usize, addend as u32);
         }
         changes
     }
@@ -390,6 +391,9 @@ impl Builder<'_> {
 impl Gen {
     fn compile(&mut self, insns: u32) -> Result<CompiledBlock, CodeFull> {
         pairs::join_pairs(&mut self.ir);
+        if self.shared.region.is_some() && !self.shared.strict_align {
+            share::share_reach(&mut self.ir);
+        }
         debug_assert_eq!(self.ir.verify(), Ok(()), "\n{}", self.ir);
         self.live_pass();
         self.start_places();
@@ -422,6 +426,7 @@ impl Gen {
             self.exit_to(pc);
         }
         self.emit_mem_stubs();
+        self.emit_reach_stubs();
         self.emit_slow_evals();
         self.emit_chain_stubs();
         let thunks = self.shared.thunks;
@@ -529,6 +534,7 @@ impl Gen {
                 self.def_from(v, op.va());
                 self.end_op(v);
             }
+            Code::Reach => self.lower_reach(v, op),
             Code::Load => self.lower_load(v, op),
             Code::Store => self.lower_store(v, op),
             Code::LoadPair => self.lower_load_pair(v, op),

@@ -10,7 +10,7 @@ use crate::emit::Access;
 const REACH: usize = 10;
 
 /// An address as a value and an offset to it.
-fn parts(ir: &Ir, v: Val) -> (Val, u64) {
+pub(super) fn parts(ir: &Ir, v: Val) -> (Val, u64) {
     let op = ir.op(v);
     match (op.code, ir.konst(op.vb())) {
         (Code::Const, _) => (Val::NONE, op.imm),

@@ -11,12 +11,16 @@
 //!   another span.
 //! * **Slow path** (`stubs`): the engine makes the access, precisely as of this instruction.
 //!
-//! Where alignment is checked, the low address bits take part in either check.
+//! Where alignment is checked, the low address bits take part in either check. Accesses around one address may share the first
+//! two steps: `share`.
 
-use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RBP, Sh};
+use super::Windows;
+use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RBP, RSP, Sh};
 use super::features::HostFeatures;
-use super::regs::Gen;
-use super::stubs::{Operands, Slow};
+use super::ir::{Op, Val};
+use super::regs::{GPRS, Gen, frame};
+use super::share::Extent;
+use super::stubs::{Data, Operands, Slow};
 use crate::emit::Access;
 use crate::runtime::{MemDesc, PATIENCE, Runtime, SPAN_BITS, SPANS, Span, TLB_ENTRIES, TlbEntry};
 use alloc::vec::Vec;
@@ -38,7 +42,11 @@ pub(super) struct MemAccess {
     pub kind: Slow,
     pub desc: MemDesc,
     pub va: Gpr,
+    /// From `va` to the place.
+    pub offset: i32,
     pub probe: Probe,
+    /// The probe's registers both hold what [`super::ir::Code::Reach`] found.
+    pub shared: bool,
     pub operands: Operands,
     pub second: Option<Operands>,
 }
@@ -49,13 +57,28 @@ pub(super) type Misses = [Option<Fixup>; 3];
 /// An access through a window, in buffer offsets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Site {
-    /// The instructions that may fault. The displacement of the span's addend ends where they start.
+    /// The instructions that may fault.
     pub start: u32,
     pub end: u32,
     /// Where a fault goes on.
     pub slow: u32,
-    /// The displacement of the span's key.
-    pub check: u32,
+    /// The displacements of the span's key and addend, perhaps shared with other sites.
+    pub aim: Aim,
+}
+
+/// Where code says which entry of [`Runtime::spans`] it is aimed at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Aim {
+    pub key: u32,
+    pub addend: u32,
+}
+
+/// Out of line, for a [`super::ir::Code::Reach`] that finds nothing.
+#[derive(Clone, Copy)]
+pub(super) struct ReachStub {
+    addend: Gpr,
+    misses: Misses,
+    back: usize,
 }
 
 /// All sites in the code buffer, in the order of their addresses.
@@ -72,8 +95,8 @@ impl Sites {
 }
 
 impl Gen {
-    fn tlb(&self, desc: MemDesc, t: Gpr, field: usize) -> Mem {
-        let table = offset_of!(Runtime, tlb) + desc.mmu_mode() * TLB_ENTRIES * ENTRY + field;
+    fn tlb(&self, mode: usize, t: Gpr, field: usize) -> Mem {
+        let table = offset_of!(Runtime, tlb) + mode * TLB_ENTRIES * ENTRY + field;
         Mem::indexed(RBP, t, 0, self.rt(table).disp)
     }
 
@@ -110,11 +133,11 @@ impl Gen {
             Slow::Atomic | Slow::Cas => &[write, read],
         };
         for (miss, field) in misses.iter_mut().zip(fields) {
-            let m = self.tlb(a.desc, p.t, *field);
+            let m = self.tlb(a.desc.mmu_mode(), p.t, *field);
             self.asm.alu(Alu::Cmp, true, p.u, m);
             *miss = Some(self.asm.jcc(Cc::NE));
         }
-        let m = self.tlb(a.desc, p.t, offset_of!(TlbEntry, addend));
+        let m = self.tlb(a.desc.mmu_mode(), p.t, offset_of!(TlbEntry, addend));
         self.asm.load(8, p.t, m);
         misses
     }
@@ -140,16 +163,136 @@ impl Gen {
             self.asm.test_ri(false, a.va, size - 1);
             misses[1] = Some(self.asm.jcc(Cc::NE));
         }
-        let p = a.probe;
-        let (key, addend) = self.span_fields(a.desc.mmu_mode(), SPANS);
-        self.asm.mov_rr(true, p.t, a.va);
-        self.asm.shift_i(Sh::Shr, true, p.t, SPAN_BITS as u8);
-        self.asm.alu(Alu::Cmp, true, p.t, Mem::new(RBP, key));
-        let check = self.asm.pos() as u32 - 4;
-        misses[0] = Some(self.asm.jcc(Cc::NE));
-        self.asm.load(8, p.t, Mem::new(RBP, addend));
+        let (miss, aim) = self.span_check(a.probe.t, a.va, 0, a.desc.mmu_mode());
+        misses[0] = Some(miss);
+        (misses, Site { start: self.asm.pos() as u32, aim, ..Site::default() })
+    }
+
+    /// Looks whether `va + low` lies in a span; afterwards `t` holds its addend. The new code is aimed at no span.
+    fn span_check(&mut self, t: Gpr, va: Gpr, low: i32, mode: usize) -> (Fixup, Aim) {
+        let (key, addend) = self.span_fields(mode, SPANS);
+        self.sum(t, va, low);
+        self.asm.shift_i(Sh::Shr, true, t, SPAN_BITS as u8);
+        self.asm.alu(Alu::Cmp, true, t, Mem::new(RBP, key));
+        let at = self.asm.pos() as u32 - 4;
+        let miss = self.asm.jcc(Cc::NE);
+        self.asm.load(8, t, Mem::new(RBP, addend));
         debug_assert!(i8::try_from(key).is_err() && i8::try_from(addend).is_err(), "displacements can be patched");
-        (misses, Site { start: self.asm.pos() as u32, check, ..Site::default() })
+        (miss, Aim { key: at, addend: self.asm.pos() as u32 - 4 })
+    }
+
+    /// `d = r + k`
+    fn sum(&mut self, d: Gpr, r: Gpr, k: i32) {
+        if k == 0 {
+            self.asm.mov_rr(true, d, r);
+        } else {
+            self.asm.lea(true, d, Mem::new(r, k));
+        }
+    }
+
+    /// Whether the code being made reaches memory through windows.
+    pub fn through_windows(&self) -> bool {
+        match self.shared.windows {
+            Windows::Never => false,
+            Windows::Hot => self.shared.region.is_some(),
+            Windows::Always => true,
+        }
+    }
+
+    /// The way to all accesses of a group.
+    pub fn lower_reach(&mut self, v: Val, op: Op) {
+        let Extent { low, extent, read, write } = Extent::of(&op);
+        let mode = self.mode(Access::from_bits_truncate(op.aux)) as usize;
+        let base = self.use_gpr(op.va());
+        let mut misses = [None; 3];
+        let t;
+        if self.through_windows() {
+            t = self.def_gpr(v);
+            let (miss, aim) = self.span_check(t, base, low, mode);
+            misses[0] = Some(miss);
+            self.aims.push((v.0, aim));
+        } else {
+            let last = self.scratch();
+            t = self.def_gpr(v);
+            let shift = crate::runtime::PAGE_BITS - ENTRY_BITS;
+            if low == 0 && self.has(HostFeatures::BMI2) {
+                self.asm.rorx(true, t, base, shift as u8);
+            } else {
+                self.sum(t, base, low);
+                self.asm.shift_i(Sh::Shr, true, t, shift as u8);
+            }
+            self.asm.alu_i(Alu::And, false, t, ((TLB_ENTRIES - 1) << ENTRY_BITS) as i32);
+            self.sum(last, base, low + extent - 1);
+            self.asm.alu_i(Alu::And, true, last, -4096);
+            let fields = [(read, offset_of!(TlbEntry, read)), (write, offset_of!(TlbEntry, write))];
+            for (miss, (_, field)) in misses.iter_mut().zip(fields.into_iter().filter(|(wanted, _)| *wanted)) {
+                let m = self.tlb(mode, t, field);
+                self.asm.alu(Alu::Cmp, true, last, m);
+                *miss = Some(self.asm.jcc(Cc::NE));
+            }
+            let m = self.tlb(mode, t, offset_of!(TlbEntry, addend));
+            self.asm.load(8, t, m);
+        }
+        self.reach_stubs.push(ReachStub { addend: t, misses, back: self.asm.pos() });
+        self.end_op(v);
+    }
+
+    pub fn emit_reach_stubs(&mut self) {
+        for i in 0..self.reach_stubs.len() {
+            let ReachStub { addend, misses, back } = self.reach_stubs[i];
+            for miss in misses.into_iter().flatten() {
+                self.asm.bind(miss);
+            }
+            self.asm.mov_ri(addend, 0);
+            self.asm.jmp_to(back);
+        }
+    }
+
+    /// Emits the look at what [`super::ir::Code::Reach`] found.
+    pub fn shared_check(&mut self, a: &MemAccess, reach: Val) -> (Misses, Option<Site>) {
+        let t = a.probe.t;
+        self.asm.test_rr(true, t, t);
+        let misses = [Some(self.asm.jcc(Cc::E)), None, None];
+        let aim = self.aims.iter().find(|(v, _)| *v == reach.0).map(|(_, aim)| *aim);
+        (misses, aim.map(|aim| Site { start: self.asm.pos() as u32, aim, ..Site::default() }))
+    }
+
+    /// Out of line, an access that shares its way and has none: through the software TLB by itself. Behind it, where the
+    /// engine makes the access, all registers are as before.
+    pub fn lone_access(&mut self, a: &MemAccess, back: usize) {
+        let none = a.probe.t;
+        let taken = [a.operands.data[0], a.operands.data[1], a.operands.result];
+        let second = a.second.map_or([Data::None; 3], |s| [s.data[0], s.data[1], s.result]);
+        let used = |r: Gpr| {
+            r == a.va || r == none || taken.iter().chain(&second).any(|d| matches!(d, Data::Gpr(g) if *g == r))
+        };
+        let mut free = GPRS.into_iter().filter(|r| !used(*r));
+        let (Some(va), Some(t)) = (free.next(), free.next()) else {
+            self.failed = true;
+            return;
+        };
+        let kept = [(va, Mem::new(RSP, frame::TEMPS)), (t, Mem::new(RSP, frame::TEMPS + 8))];
+        for (r, m) in kept {
+            self.asm.store(8, m, r);
+        }
+        self.sum(va, a.va, a.offset);
+        let own = MemAccess { va, offset: 0, probe: Probe { t, u: none }, shared: false, ..*a };
+        let misses = self.tlb_probe(&own);
+        self.emit_access(&own);
+        for end in [Some(back), None] {
+            if end.is_none() {
+                for miss in misses.into_iter().flatten() {
+                    self.asm.bind(miss);
+                }
+            }
+            for (r, m) in kept {
+                self.asm.load(8, r, m);
+            }
+            self.asm.mov_ri(none, 0);
+            if let Some(back) = end {
+                self.asm.jmp_to(back);
+            }
+        }
     }
 
     /// Where a site's misses are counted.

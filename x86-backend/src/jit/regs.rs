@@ -20,7 +20,7 @@ use crate::runtime::STATE_BIAS;
 use alloc::vec::Vec;
 
 /// Allocation order: registers that need no REX prefix and survive calls come first, the special ones last.
-const GPRS: [Gpr; 14] = [RBX, RSI, RDI, R12, R13, R14, R15, R8, R9, R10, R11, RDX, RCX, RAX];
+pub(super) const GPRS: [Gpr; 14] = [RBX, RSI, RDI, R12, R13, R14, R15, R8, R9, R10, R11, RDX, RCX, RAX];
 /// Registers that calls destroy.
 pub(super) const CALLER_SAVED: [Gpr; 9] = [RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11];
 
@@ -50,6 +50,9 @@ pub(super) struct Gen {
     pub joins: Vec<super::control::Join>,
     pub loop_head: Option<super::loops::Head>,
     pub mem_stubs: Vec<super::stubs::MemStub>,
+    pub reach_stubs: Vec<super::reach::ReachStub>,
+    /// By the value of the operation that found the way.
+    pub aims: Vec<(u32, super::reach::Aim)>,
     /// Of all blocks in the buffer.
     pub sites: super::reach::Sites,
     pub cold_exits: Vec<super::stubs::ColdExit>,
@@ -82,6 +85,8 @@ impl Gen {
             joins: Vec::new(),
             loop_head: None,
             mem_stubs: Vec::new(),
+            reach_stubs: Vec::new(),
+            aims: Vec::new(),
             sites: super::reach::Sites::default(),
             cold_exits: Vec::new(),
             stub_stores: Vec::new(),
@@ -110,6 +115,8 @@ impl Gen {
         self.spare.extend(self.deferred.drain(..).map(|arm| arm.place));
         self.joins.clear();
         self.mem_stubs.clear();
+        self.reach_stubs.clear();
+        self.aims.clear();
         self.cold_exits.clear();
         self.stub_stores.clear();
         self.gpr_pins = 0;
@@ -195,6 +202,9 @@ impl Gen {
         let n = op.operands();
         for v in [op.a, op.b, op.c].into_iter().take(n) {
             f(self, Val(v));
+        }
+        if let Some((reach, _)) = op.shared() {
+            f(self, reach);
         }
     }
     /// The value is no longer lazy: it stands somewhere.

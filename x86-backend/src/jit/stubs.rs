@@ -1,6 +1,5 @@
 //! Out-of-line code: stores of pending guest state, slow paths of memory accesses, conditional exits that are rarely taken.
 
-use super::Windows;
 use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RAX, RSP, Xmm};
 use super::flags::Place1;
 use super::ir::{Code, Op, Val};
@@ -141,20 +140,20 @@ impl Gen {
     }
 
     /// Emits an access's check and notes its stub; [`Gen::end_access`] sets the place where it goes on.
-    pub fn begin_access(&mut self, access: MemAccess) {
-        let through_window = match self.shared.windows {
-            Windows::Never => false,
-            Windows::Hot => self.shared.region.is_some(),
-            Windows::Always => true,
+    pub fn begin_access(&mut self, access: MemAccess, reach: Option<Val>) {
+        let (misses, site) = match reach {
+            Some(reach) => self.shared_check(&access, reach),
+            None if self.through_windows() => {
+                let (misses, site) = self.window(&access);
+                (misses, Some(site))
+            }
+            None => (self.tlb_probe(&access), None),
         };
-        if through_window {
-            let (misses, site) = self.window(&access);
+        let site = site.map(|site| {
             self.sites.0.push(site);
-            self.add_stub(access, misses, Some(self.sites.0.len() - 1));
-        } else {
-            let misses = self.tlb_probe(&access);
-            self.add_stub(access, misses, None);
-        }
+            self.sites.0.len() - 1
+        });
+        self.add_stub(access, misses, site);
     }
 
     /// An access that the engine has to make in any case.
@@ -257,26 +256,34 @@ impl Gen {
     pub fn emit_mem_stubs(&mut self) {
         for i in 0..self.mem_stubs.len() {
             let MemStub { access, misses, site, stores, pc, vectors, back } = self.mem_stubs[i];
-            let MemAccess { kind, desc, va, operands, second, .. } = access;
+            let MemAccess { kind, desc, va, offset, operands, second, shared, .. } = access;
             self.bind_misses(misses);
-            if let Some(site) = site {
+            let aim = site.map(|site| {
                 let patience = self.patience(site);
                 self.asm.alu_i_mem32(Alu::Sub, patience, 1);
-                let aim = self.asm.jcc(Cc::S);
+                self.asm.jcc(Cc::S)
+            });
+            if shared {
+                self.lone_access(&access, back);
+            } else if site.is_some() {
                 let misses = self.tlb_probe(&access);
                 self.emit_access(&access);
                 self.asm.jmp_to(back);
-                self.asm.bind(aim);
                 self.bind_misses(misses);
+            }
+            if let Some(aim) = aim {
+                self.asm.bind(aim);
+            }
+            if let Some(site) = site {
                 self.sites.0[site].slow = self.asm.pos() as u32;
                 let number = self.rt(offset_of!(Runtime, site));
                 self.asm.store_imm(4, number, site as i32);
             }
             self.cold_stores(stores);
             self.store_pc(pc);
-            self.slow_call(kind, va, operands, desc, vectors, 0);
+            self.slow_call(kind, va, operands, desc, vectors, offset);
             if let Some(second) = second {
-                self.slow_call(kind, va, second, desc, vectors, desc.size() as i32);
+                self.slow_call(kind, va, second, desc, vectors, offset + desc.size() as i32);
             }
             self.asm.jmp_to(back);
         }
