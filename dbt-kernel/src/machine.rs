@@ -117,6 +117,8 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             insn_bytes: G::INSN_BYTES,
             features: HostFeatures::from_bits_truncate(control.host_features),
             count: control.options & option::COUNT != 0,
+            // Devices don't access guest memory.
+            parallel: control.vcpus > 1,
             windows: host.as_ref().map_or(jit::Windows::Never, HostMmu::users),
             helpers: G::HELPERS,
             layout: G::LAYOUT,

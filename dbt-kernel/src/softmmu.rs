@@ -3,6 +3,7 @@
 //! Every function here performs the whole access and, where it may, enters the translation into the TLB. A fault enters the
 //! guest's exception and comes back as a nonzero status.
 
+use crate::hostmmu::HostMmu;
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::services::PRIVATE;
@@ -91,9 +92,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// What the software TLB has for an access that came here because it runs over a page's end, or was probed with another.
     ///
-    /// With windows every slow path walks: it is how they learn what to map.
+    /// An access through a window walks: it is how windows learn what to map.
     fn tlb_hit(&mut self, mode: usize, va: u64, kind: AccessKind) -> Option<(Mapping, Option<*mut u8>)> {
-        if self.host.is_some() {
+        if self.host.as_ref().is_some_and(HostMmu::learns) {
             return None;
         }
         let entry = *self.tlb_entry(mode, (va >> PAGE_BITS) as usize);

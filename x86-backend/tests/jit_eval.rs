@@ -46,6 +46,7 @@ fn jit(features: HostFeatures) -> Jit {
         insn_bytes: 4,
         features,
         count: false,
+        parallel: true,
         windows: Windows::Never,
         helpers: &[],
 

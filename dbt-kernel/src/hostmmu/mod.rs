@@ -105,6 +105,11 @@ impl HostMmu {
     pub(crate) fn users(&self) -> jit::Windows {
         if self.windows.on_demand() { jit::Windows::Hot } else { jit::Windows::Always }
     }
+
+    /// Whether the access under way came through a window, or for want of one, and was not walked for yet.
+    pub(crate) fn learns(&self) -> bool {
+        self.at_site || self.fault_site.is_some()
+    }
 }
 
 /// What to map for the page with `va`, which the guest maps by `mapping`.
@@ -174,7 +179,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 *patience = AIM_AGAIN;
             }
             if let Some((host, shared)) = self.host_parts() {
-                host.windows.warm(mode, space, span, weight, &shared.control.stats);
+                host.windows.warm(mode, space, span, weight, shared.platform.tsc(), &shared.control.stats);
             }
             self.aim(site, mode, span);
         }

@@ -12,7 +12,9 @@
 //!
 //! Where faults are dear, a window is made *closed*: it is filled, which costs next to nothing, but translated code doesn't know
 //! it, nor does the processor. Slow paths in its span warm it up, and when the time they took is what its pages will cost
-//! to bring in, it opens: so at worst the price is paid twice. One that faults too much afterwards closes again, for longer.
+//! to bring in, and that is little against the time that the window has existed, it opens. One that faults too much
+//! afterwards closes again, for longer. So windows cost a small share of the time at most ([`AGE`], [`SHARE`]), and what comes
+//! and goes, such as short-lived processes, has none.
 //!
 //! Giving up windows costs the same whatever is mapped in them: slot and tables go to lists of retired ones, which one flush of
 //! the processor's translations makes free again. When slots or tables run out, the windows used longest ago are given up.
@@ -35,9 +37,12 @@ type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 const SLOW_PATH_CYCLES: u64 = 800;
 /// Below this many slow paths for a page, closed windows aren't worth their trouble.
 const CHEAP: u64 = 8;
-/// A window looks at the time whenever it had so many faults, and closes if they took more than one in [`FAULT_SHARE`] of it.
+/// A window looks at the time whenever it had so many faults.
 const FAULTS: u64 = 64;
-const FAULT_SHARE: u64 = 4;
+/// A window opens when it has existed so many times as long as it takes to bring in its pages, and closes when faults take more than
+/// one part in [`SHARE`] of the time.
+const AGE: u64 = 4;
+const SHARE: u64 = 24;
 
 /// Pages mapped in a table after which they may become one large page.
 const CROWDED: usize = 64;
@@ -70,7 +75,7 @@ struct Window {
     heat: u64,
     pages: u64,
     closed: u32,
-    /// Faults since the time stamp.
+    /// Faults since the time stamp, which is that of being made or closed, opened, or of the last look.
     faults: u64,
     since: u64,
     last_used: u64,
@@ -261,7 +266,8 @@ impl Windows {
         window.live = true;
         window.open = false;
         window.linked = false;
-        (window.heat, window.pages, window.closed, window.faults, window.since) = (0, 0, 0, 0, 0);
+        (window.heat, window.pages, window.closed, window.faults) = (0, 0, 0, 0);
+        window.since = platform.tsc();
         window.last_used = self.clock;
         window.top = top;
         window.tables = alloc::vec![top];
@@ -282,19 +288,20 @@ impl Windows {
         }
     }
 
-    /// What costs `weight` slow paths was spent on accesses to `span` that a window could have made. Gives whether that opened
-    /// it.
-    pub fn warm(&mut self, mode: usize, space: u64, span: u64, weight: u64, stats: &Stats) -> bool {
+    /// What costs `weight` slow paths was spent, until time `now`, on accesses to `span` that a window could have made. Gives
+    /// whether that opened it.
+    pub fn warm(&mut self, mode: usize, space: u64, span: u64, weight: u64, now: u64, stats: &Stats) -> bool {
         let Some(slot) = self.find(mode, space, span) else { return false };
         let window = &mut self.slots[usize::from(slot)];
         if window.open {
             return false;
         }
         window.heat += weight;
-        if window.heat < (self.rent << window.closed) * window.pages.max(1) {
+        let pages = window.pages.max(1) << window.closed;
+        if window.heat < self.rent * pages || now.wrapping_sub(window.since) < 2 * self.fault_cost * AGE * pages {
             return false;
         }
-        window.heat = 0;
+        (window.heat, window.faults, window.since) = (0, 0, now);
         count(&stats.windows_opened, 1);
         self.open(slot);
         true
@@ -311,7 +318,7 @@ impl Windows {
         let elapsed = now.wrapping_sub(window.since);
         window.since = now;
         window.faults = 0;
-        if elapsed > 2 * FAULTS * self.fault_cost * FAULT_SHARE {
+        if elapsed > 2 * FAULTS * self.fault_cost * SHARE {
             return false;
         }
         window.open = false;

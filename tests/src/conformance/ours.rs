@@ -180,6 +180,7 @@ pub fn compiler(features: HostFeatures) -> Jit {
         insn_bytes: 4,
         features,
         count: false,
+        parallel: false,
         windows: Windows::Never,
         helpers: isa::HELPERS,
         layout: isa::LAYOUT,

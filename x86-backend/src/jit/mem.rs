@@ -197,10 +197,21 @@ impl Gen {
         self.end_op(v);
     }
 
-    /// A locked operation on the stack is a full barrier, and cheaper than MFENCE.
+    /// A locked operation on the stack is a full barrier, and cheaper than MFENCE. A vCPU that is alone sees its own accesses in
+    /// their order.
     pub fn lower_fence(&mut self) {
-        self.asm.lock();
-        self.asm.alu_i_mem32(Alu::Or, Mem::new(RSP, frame::TEMPS), 0);
+        if self.shared.parallel {
+            self.asm.lock();
+            self.asm.alu_i_mem32(Alu::Or, Mem::new(RSP, frame::TEMPS), 0);
+        }
+    }
+
+    /// Makes the next instruction atomic for other processors. For this one's guest, whom nothing interrupts within an
+    /// instruction, every instruction is.
+    fn lock(&mut self) {
+        if self.shared.parallel {
+            self.asm.lock();
+        }
     }
 
     pub fn lower_atomic(&mut self, v: Val, op: Op) {
@@ -233,18 +244,27 @@ impl Gen {
     fn emit_atomic(&mut self, a: &MemAccess, m: Mem) {
         let Data::Gpr(value) = a.operands.data[0] else { return };
         let (size, kind, u) = (a.desc.size(), a.desc.atomic_bits() as u8, a.probe.u);
-        if kind == AtomicOp::Swap as u8 {
+        if kind == AtomicOp::Swap as u8 && self.shared.parallel {
             self.asm.xchg_m(size, m, value);
+        } else if kind == AtomicOp::Swap as u8 {
+            // XCHG always locks.
+            self.asm.load(size, u, m);
+            self.asm.store(size, m, value);
+            self.asm.mov_rr(true, value, u);
         } else if exchanges_directly(a.desc) {
-            self.asm.lock();
+            self.lock();
             self.asm.xadd_m(size, m, value);
         } else {
             self.asm.load(size, RAX, m);
             let again = self.asm.pos();
             self.atomic_step(kind, size, u, value);
-            self.asm.lock();
-            self.asm.cmpxchg_m(size, m, u);
-            self.asm.jcc_to(Cc::NE, again);
+            if self.shared.parallel {
+                self.asm.lock();
+                self.asm.cmpxchg_m(size, m, u);
+                self.asm.jcc_to(Cc::NE, again);
+            } else {
+                self.asm.store(size, m, u);
+            }
         }
     }
 
@@ -333,7 +353,7 @@ impl Gen {
         match (a.operands.data, a.operands.result) {
             ([Data::Gpr(expected), Data::Gpr(new)], _) => {
                 self.asm.mov_rr(true, RAX, expected);
-                self.asm.lock();
+                self.lock();
                 self.asm.cmpxchg_m(a.desc.size(), m, new);
             }
             ([Data::Vector(expected), Data::Vector(new)], Data::Vector(d)) => {
@@ -343,7 +363,7 @@ impl Gen {
                 };
                 halves(self, RAX, RDX, expected);
                 halves(self, RBX, RCX, new);
-                self.asm.lock();
+                self.lock();
                 self.asm.cmpxchg16b(m);
                 self.asm.mov_xr(true, d, RAX);
                 self.asm.ins(PINSRQ, true, d.0, RDX, 1, 1);

@@ -59,7 +59,7 @@ use thunks::Thunks;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Windows {
     Never,
-    /// Regions, which are hot.
+    /// Unprivileged code that is hot, which means regions: privileged code is everywhere, and nowhere for long.
     Hot,
     Always,
 }
@@ -77,6 +77,9 @@ pub struct JitConfig {
     pub features: HostFeatures,
     /// Blocks count themselves and their instructions.
     pub count: bool,
+    /// Others access guest memory at the same time, such as other vCPUs: atomic accesses are atomic for them, too, and barriers
+    /// are ones.
+    pub parallel: bool,
     pub windows: Windows,
     pub helpers: &'static [HelperDecl],
     /// How the guest's state divides into elements.
@@ -129,6 +132,7 @@ pub(crate) struct Shared {
     rt_offset: u32,
     pc_offset: u32,
     features: HostFeatures,
+    parallel: bool,
     windows: Windows,
     helpers: &'static [HelperDecl],
     thunks: Thunks,
@@ -169,6 +173,7 @@ impl Jit {
             rt_offset: cfg.rt_offset,
             pc_offset: cfg.pc_offset,
             features: cfg.features,
+            parallel: cfg.parallel,
             windows: cfg.windows,
             helpers: cfg.helpers,
             thunks: Thunks::default(),

@@ -194,7 +194,7 @@ impl Gen {
     pub fn through_windows(&self) -> bool {
         match self.shared.windows {
             Windows::Never => false,
-            Windows::Hot => self.shared.region.is_some(),
+            Windows::Hot => self.shared.region.is_some() && self.shared.mmu_mode == self.shared.unpriv_mode,
             Windows::Always => true,
         }
     }

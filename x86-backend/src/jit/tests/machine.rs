@@ -374,6 +374,8 @@ impl Compiler {
             insn_bytes: 4,
             features,
             count,
+            // Either way makes the same of a guest that is alone.
+            parallel: features.contains(HostFeatures::AVX),
             windows,
             helpers: HELPERS,
             layout: LAYOUT,
