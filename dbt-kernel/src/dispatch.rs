@@ -37,10 +37,19 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Runs translated code from `entry`, following exits that need no look at events, until one does.
     fn enter(&mut self, entry: u64) {
         self.fill_jump_cache(entry);
-        let shared = self.shared();
-        shared.control.stats.dispatches.fetch_add(1, Ordering::Relaxed);
-        shared.jit.enter(self.vcpu.cast(), entry);
-        match self.note_exit() {
+        let mut next = Some(entry);
+        let mut reason = exit::STATE;
+        while let Some(entry) = next.take() {
+            let shared = self.shared();
+            shared.control.stats.dispatches.fetch_add(1, Ordering::Relaxed);
+            shared.jit.enter(self.vcpu.cast(), entry);
+            reason = self.note_exit();
+            // Exceptions, returns from them and barriers lead where the guest often was.
+            if reason == exit::STATE && self.stop.is_none() {
+                next = self.cached_jump();
+            }
+        }
+        match reason {
             exit::CHAIN => {
                 // SAFETY: the block lives as long as `self`.
                 let site = unsafe { (*self.vcpu).rt.exit_site };
@@ -81,6 +90,15 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             shared.jit.patch(site, entry);
             shared.control.stats.chains.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The code for the guest's PC, if the jump cache has it: pending events are looked at where it begins.
+    fn cached_jump(&self) -> Option<u64> {
+        let pc = self.pc();
+        // SAFETY: the block lives as long as `self`.
+        let rt = unsafe { &(*self.vcpu).rt };
+        let entry = rt.jump[jump_index(pc)];
+        (entry.tag == pc ^ rt.jump_key).then_some(entry.code)
     }
 
     fn fill_jump_cache(&mut self, entry: u64) {
