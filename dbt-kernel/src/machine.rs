@@ -57,6 +57,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) region_keys_used: u32,
     /// Paths that were given up because they went where the guest seldom goes.
     pub(crate) strays: u32,
+    /// Undefined instructions that the log has.
+    pub(crate) undefined: Vec<u64>,
     /// `None`: the software TLB does it all.
     pub(crate) host: Option<HostMmu>,
     /// `Some` once the guest or the launcher ended the run: a [`crate::shared::stopped`] code.
@@ -167,6 +169,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             filled: [const { Vec::new() }; MMU_MODES],
             region_keys_used: 0,
             strays: 0,
+            undefined: Vec::new(),
             host,
             stop: None,
         });

@@ -364,6 +364,23 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         })
     }
 
+    fn undefined_instruction(&mut self, word: u64, pc: u64) {
+        /// Different words that are logged; a guest can make up as many as it likes.
+        const LOGGED: usize = 64;
+        struct Text<'a, G>(u32, u64, core::marker::PhantomData<&'a G>);
+        impl<G: Guest> core::fmt::Display for Text<'_, G> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                G::disassemble(self.0, self.1, f)
+            }
+        }
+        self.shared().control.stats.undefined_insns.fetch_add(1, Ordering::Relaxed);
+        if self.undefined.len() < LOGGED && !self.undefined.contains(&word) {
+            self.undefined.push(word);
+            let text = Text::<G>(word as u32, pc, core::marker::PhantomData);
+            self.log_line(format_args!("undefined instruction {word:08x} at {pc:#x}: {text}"));
+        }
+    }
+
     fn log(&mut self, message: core::fmt::Arguments<'_>) {
         self.log_line(message);
     }

@@ -82,6 +82,8 @@ pub trait Services {
     fn random(&mut self) -> Option<u64> {
         None
     }
+    /// The guest's instruction `word` at `pc` is undefined and takes that exception: counted, and logged once per word.
+    fn undefined_instruction(&mut self, _word: u64, _pc: u64) {}
     /// A line for the log: something a user debugging a guest wants to know.
     fn log(&mut self, message: core::fmt::Arguments<'_>);
 }
