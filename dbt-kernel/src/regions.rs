@@ -254,7 +254,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.shared().control.stats.region_rechecks.fetch_add(1, Ordering::Relaxed);
         let Some(key) = self.current_key() else { return };
         let Some(region) = self.shared().cache.region(&key).cloned() else { return };
-        let holds = region.pages.iter().all(|(virt, phys)| self.fetch_lookup(*virt, key.context) == Some(*phys));
+        let own = self.fetch_lookup(key.virt, key.context).map(|(_, page)| page);
+        let mut same = |virt, phys| own.is_some_and(|own| self.fetch_lookup(virt, key.context) == Some((phys, own)));
+        let holds = region.pages.iter().all(|(virt, phys)| same(*virt, *phys));
         match region.key {
             Some(index) if holds => {
                 // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.

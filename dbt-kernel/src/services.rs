@@ -7,6 +7,7 @@ use crate::shared::{host_feature, stopped};
 use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use hashbrown::HashSet;
+use x86_backend::emit::BranchKind;
 use x86_backend::guest::{BusError, Guest, Mapping, Services, SystemEvent};
 use x86_backend::runtime::{MMU_MODES, PAGE_BITS, TLB_ENTRIES, TlbEntry, event};
 
@@ -159,7 +160,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.
         unsafe {
             let context = G::context(&(*self.vcpu).state);
-            (*self.vcpu).rt.jump_key = self.keys.key(context, self.space);
+            let key = self.keys.key(G::settled_context(context), self.space);
+            let separate = self.arrivals_matter[G::mmu_mode(context, false)];
+            let rt = &raw mut (*self.vcpu).rt;
+            (*rt).jump_key = key;
+            (*rt).arrival_keys = self.arrival_salts.map(|salt| if separate { key ^ salt } else { key });
         }
     }
 
@@ -185,10 +190,12 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let jump = unsafe { &mut (*self.vcpu).rt.jump };
             let shared = self.shared();
             let dropped = shared.cache.invalidate_page(phys, |key, entry| {
-                let slot = &mut jump[jump_index(key.virt)];
-                if slot.code == entry {
-                    // An entry for another address: not hit by jumps to this one.
-                    slot.tag = !slot.tag;
+                for arrival in 0..=BranchKind::ARRIVALS.len() {
+                    let slot = &mut jump[jump_index(key.virt, arrival)];
+                    if slot.code == entry {
+                        // An entry for another address: not hit by jumps to this one.
+                        slot.tag = !slot.tag;
+                    }
                 }
             });
             for (block, region) in dropped {

@@ -38,6 +38,11 @@ pub fn raise_sp_alignment(cpu: &mut Cpu) {
     exceptions::synchronous(cpu, class::SP_ALIGNMENT, 0);
 }
 
+pub fn raise_branch_target(cpu: &mut Cpu) {
+    let btype = cpu.state.btype.into();
+    exceptions::synchronous(cpu, class::BRANCH_TARGET, btype);
+}
+
 pub fn raise_wfx_trap(cpu: &mut Cpu, which: u64) {
     exceptions::synchronous(cpu, class::WFX, ISS_COND_ALWAYS | (which as u32 & 1));
 }

@@ -253,6 +253,7 @@ impl Machine {
         cpu.rt.tlb_flush_all();
         // No target matches an unused entry of the jump cache.
         cpu.rt.jump_key = 0x5a5a_a5a5_0123_4567;
+        cpu.rt.arrival_keys = [cpu.rt.jump_key; 3];
         Self { cpu, memory, pattern: pattern() }
     }
 
