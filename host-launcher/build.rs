@@ -48,6 +48,7 @@ const SELF_TEST: &[&str] = &[
     "mmu",
     "faults",
     "pauth",
+    "bti",
     "timer",
     "code",
 ];

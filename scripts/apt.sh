@@ -1,5 +1,5 @@
-# Shared by the scripts that fetch Debian's packages: apt's ordinary client with a state of its own, one per architecture.
-# Needs no root and installs nothing. Source lib.sh first; `apt_for ARCHITECTURE` chooses.
+# Shared by the scripts that fetch Debian's packages: apt's ordinary client with a state of its own, one per architecture and
+# release. Needs no root and installs nothing. Source lib.sh first; `apt_for ARCHITECTURE [SUITE]` chooses.
 # shellcheck shell=bash
 
 need apt-get apt
@@ -9,8 +9,10 @@ mirror_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 apt_for() {
     apt_arch=$1
+    apt_suite=${2:-bookworm}
     apt_root=$guest/apt
     [ "$1" = arm64 ] || apt_root=$guest/apt-$1
+    [ "$apt_suite" = bookworm ] || apt_root=$apt_root-$apt_suite
     apt_options=(-q -o Dir="$apt_root" -o Dir::State::status="$apt_root/status"
         -o Dir::Etc::SourceList="$apt_root/etc/sources.list" -o Dir::Etc::SourceParts=-
         -o APT::Architecture="$apt_arch" -o APT::Architectures="$apt_arch")
@@ -38,10 +40,10 @@ prepare_apt() {
     local uri
     uri=$(mirror)
     {
-        printf 'deb [signed-by=%s] %s bookworm main\n' "$mirror_keyring" "$uri"
-        printf 'deb [signed-by=%s] %s bookworm-backports main\n' "$mirror_keyring" "$uri"
+        printf 'deb [signed-by=%s] %s %s main\n' "$mirror_keyring" "$uri" "$apt_suite"
+        printf 'deb [signed-by=%s] %s %s-backports main\n' "$mirror_keyring" "$uri" "$apt_suite"
     } >"$apt_root/etc/sources.list"
-    say "fetching package lists ($apt_arch)"
+    say "fetching package lists ($apt_suite, $apt_arch)"
     apt_private update >"$guest/apt.log" 2>&1 || die "apt could not fetch Debian's package lists; see $guest/apt.log"
     touch "$apt_root/ready"
 }

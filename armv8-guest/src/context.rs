@@ -38,6 +38,8 @@ pub fn update(state: &mut State) {
     state.fp_slow = u8::from(state.fpcr & fpcr::SLOW != 0);
     state.strict_align = u8::from(state.sctlr_el1 & sctlr::A != 0);
     state.sp_check = sp_check(state);
+    let strict = if state.el == 0 { sctlr::BT0 } else { sctlr::BT1 };
+    state.bti_strict = u8::from(state.sctlr_el1 & strict != 0);
     update_pointer_authentication(state);
 }
 

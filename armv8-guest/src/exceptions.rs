@@ -13,6 +13,7 @@ pub mod class {
     pub const UNKNOWN: u32 = 0x00;
     pub const WFX: u32 = 0x01;
     pub const FP_ACCESS: u32 = 0x07;
+    pub const BRANCH_TARGET: u32 = 0x0d;
     pub const ILLEGAL_STATE: u32 = 0x0e;
     pub const SVC: u32 = 0x15;
     pub const SYSREG: u32 = 0x18;
@@ -36,6 +37,7 @@ mod spsr {
     pub const EL0T: u64 = 0b0_0000;
     pub const EL1T: u64 = 0b0_0100;
     pub const EL1H: u64 = 0b0_0101;
+    pub const BTYPE: u32 = 10;
     pub const SSBS: u32 = 12;
     pub const IL: u64 = 1 << 20;
     pub const PAN: u32 = 22;
@@ -63,6 +65,7 @@ pub fn saved_pstate(state: &State) -> u64 {
         _ => spsr::EL1H,
     };
     mode | u64::from(state.daif) << 6
+        | u64::from(state.btype) << spsr::BTYPE
         | u64::from(state.ssbs) << spsr::SSBS
         | u64::from(state.pan) << spsr::PAN
         | u64::from(state.uao) << spsr::UAO
@@ -82,6 +85,7 @@ fn enter(state: &mut State, vector: Vector, saved: u64, return_address: u64) {
     state.pc = (state.vbar_el1 & !0x7ff).wrapping_add(origin + vector as u64);
     state.el = 1;
     state.spsel = 1;
+    state.btype = 0;
     state.daif = 0xf;
     state.dit = 0;
     state.uao = 0;
@@ -147,6 +151,7 @@ pub fn exception_return(cpu: &mut Cpu, target: u64) {
         state.uao = (saved >> spsr::UAO) as u8 & 1;
         state.dit = (saved >> spsr::DIT) as u8 & 1;
         state.ssbs = (saved >> spsr::SSBS) as u8 & 1;
+        state.btype = (saved >> spsr::BTYPE) as u8 & 3;
     }
     state.pc = regime.branch_address(target);
     if !legal || saved & spsr::IL != 0 {

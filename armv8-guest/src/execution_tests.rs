@@ -2,8 +2,8 @@
 
 use crate::isa::{self, Cpu, State};
 use crate::testing::{AP_EL0, Machine, PAGE_RW, RAM_BASE};
-use crate::{Armv8, context, exceptions};
-use x86_backend::emit::{Access, AtomicOp, Stop, Width, flags};
+use crate::{Armv8, bti, context, exceptions};
+use x86_backend::emit::{Access, AtomicOp, BranchKind, Stop, Width, flags};
 use x86_backend::guest::{AccessKind, Guest};
 use x86_backend::interp::{self, InterpMemory};
 
@@ -90,12 +90,13 @@ impl Machine {
         let cpu = &mut self.cpu;
         let pc = cpu.state.pc;
         let mode = Armv8::mmu_mode(cpu.state.context(), false);
-        let phys = match Armv8::walk(cpu, pc, AccessKind::Fetch, mode) {
-            Ok(mapping) => mapping.phys,
+        let mapping = match Armv8::walk(cpu, pc, AccessKind::Fetch, mode) {
+            Ok(mapping) => mapping,
             Err(fault) => return Armv8::raise(cpu, fault, pc, AccessKind::Fetch, Access::empty()),
         };
-        let word = cpu.services().phys_read(phys, 4).expect("RAM") as u32;
-        interp::step::<Armv8, _>(cpu, &mut GuestMemory, word);
+        let word = cpu.services().phys_read(mapping.phys, 4).expect("RAM") as u32;
+        let context = cpu.state.context() | mapping.code_context;
+        interp::step_in::<Armv8, _>(cpu, &mut GuestMemory, word, context);
     }
 
     /// Executes until the program counter is `end`.
@@ -282,4 +283,50 @@ fn disassembly() {
     };
     assert_eq!(text(0xa9bf_7bfd), "stp  x29, x30, [sp, #-16]!");
     assert_eq!(text(0x9400_000c), "bl  0x1030");
+}
+
+#[test]
+fn branches_into_a_guarded_page_must_land_where_they_may() {
+    const GUARDED: u64 = 1 << 50;
+    const PAGE: u64 = 0x5000;
+    // By a jump through X16, a call, another jump; by RET or a direct branch, which are always right.
+    let ways = [
+        (Some(BranchKind::Trampoline), 1),
+        (Some(BranchKind::IndirectCall), 2),
+        (Some(BranchKind::IndirectJump), 3),
+        (None, 0),
+    ];
+    // nop, bti c, bti j
+    let pads = [
+        (0xd503_201f, [true, false, false, false]),
+        (0xd503_245f, [true, true, true, false]),
+        (0xd503_249f, [true, true, false, true]),
+    ];
+    for (pad, lands) in pads {
+        for (kind, btype) in ways {
+            for guarded in [false, true] {
+                let mut m = Machine::with_mmu();
+                m.cpu.state.vbar_el1 = 0x9000;
+                m.map(PAGE, RAM_BASE, PAGE_RW | if guarded { GUARDED } else { 0 });
+                m.program(RAM_BASE, &[pad]);
+                m.cpu.state.pc = PAGE;
+                let mapping = Armv8::walk(&mut m.cpu, PAGE, AccessKind::Fetch, 1).unwrap();
+                assert_eq!(mapping.code_context != 0, guarded);
+                if let (Some(kind), true) = (kind, guarded) {
+                    Armv8::arrive(&mut m.cpu, kind, Some(pad), mapping.code_context);
+                }
+                m.step();
+                let state = &m.cpu.state;
+                assert_eq!(state.btype, 0);
+                if !guarded || lands[btype as usize] {
+                    assert_eq!(state.pc, PAGE + 4, "{kind:?} to {pad:#x}");
+                } else {
+                    assert_eq!(state.pc, 0x9200, "{kind:?} to {pad:#x}");
+                    assert_eq!(state.esr_el1, 0x3600_0000 | btype);
+                    assert_eq!(state.elr_el1, PAGE);
+                    assert_eq!(state.spsr_el1 >> 10 & 3, btype);
+                }
+            }
+        }
+    }
 }

@@ -11,6 +11,7 @@ pub mod isa {
     include!(concat!(env!("OUT_DIR"), "/isa.rs"));
 }
 
+pub mod bti;
 pub mod context;
 pub mod exceptions;
 #[cfg(test)]
@@ -22,7 +23,7 @@ mod testing;
 
 use isa::{Cpu, State, ctx};
 use mmu::{Fault, Mode, Regime, sctlr};
-use x86_backend::emit::{Access, Emit, HelperDecl, Stop};
+use x86_backend::emit::{Access, BranchKind, Emit, HelperDecl, Stop};
 use x86_backend::guest::{AccessKind, Guest, Mapping};
 
 /// The ARMv8-A architecture: AArch64 at EL0 and EL1.
@@ -79,8 +80,16 @@ impl Guest for Armv8 {
         isa::features::FEAT_LSE2 && !access.contains(Access::EXCLUSIVE) && (within_16 || anywhere)
     }
 
+    fn settled_context(context: u64) -> u64 {
+        bti::settled(context)
+    }
+
+    fn arrive(cpu: &mut Cpu, kind: BranchKind, word: Option<u32>, _code_context: u64) {
+        bti::arrive(&mut cpu.state, kind, word);
+    }
+
     fn translate<B: Emit>(b: &mut B, word: u32, pc: u64, context: u64) -> Result<(), Stop> {
-        isa::translate(b, word, pc, context)
+        if ctx::btype(context) == 0 { isa::translate(b, word, pc, context) } else { bti::landing(b, word, pc, context) }
     }
 
     fn walk(cpu: &mut Cpu, va: u64, kind: AccessKind, mode: usize) -> Result<Mapping, Fault> {

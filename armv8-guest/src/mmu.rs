@@ -4,7 +4,8 @@
 //! Contiguous hints and cacheability are ignored: they don't change what a translation gives. Access flags are software's
 //! business (no hardware update).
 
-use crate::isa::State;
+use crate::bti;
+use crate::isa::{State, features};
 use x86_backend::guest::{AccessKind, Mapping, Services};
 
 /// Whose rights an access has. The discriminants are the engine's MMU modes.
@@ -74,6 +75,8 @@ pub mod sctlr {
     pub const EN_DA: u64 = 1 << 27;
     pub const EN_IB: u64 = 1 << 30;
     pub const EN_IA: u64 = 1 << 31;
+    pub const BT0: u64 = 1 << 35;
+    pub const BT1: u64 = 1 << 36;
     pub const DSSBS: u64 = 1 << 44;
 }
 
@@ -89,6 +92,8 @@ mod desc {
     pub const AP_READ_ONLY: u64 = 1 << 7;
     pub const AF: u64 = 1 << 10;
     pub const NG: u64 = 1 << 11;
+    /// Guarded: indirect branches lead to landing pads only (FEAT_BTI).
+    pub const GP: u64 = 1 << 50;
     pub const PXN: u64 = 1 << 53;
     pub const UXN: u64 = 1 << 54;
     pub const PXN_TABLE: u64 = 1 << 59;
@@ -220,8 +225,16 @@ impl Regime {
         if address >> PA_BITS != 0 {
             return Err(Fault::AddressSize(0));
         }
-        let mapping =
-            Mapping { phys: address, size_bits: 21, read: true, write: true, fetch: true, device: false, global: true };
+        let mapping = Mapping {
+            phys: address,
+            size_bits: 21,
+            read: true,
+            write: true,
+            fetch: true,
+            device: false,
+            global: true,
+            code_context: 0,
+        };
         Ok(Translation { mapping, attributes: 0, shareability: 2 })
     }
 
@@ -330,6 +343,7 @@ impl Regime {
                 fetch,
                 device: attributes & 0xf0 == 0,
                 global: descriptor & desc::NG == 0,
+                code_context: if descriptor & desc::GP != 0 && features::FEAT_BTI { bti::GUARDED } else { 0 },
             };
             return Ok((level as u8, Translation { mapping, attributes, shareability: (descriptor >> 8 & 3) as u8 }));
         }

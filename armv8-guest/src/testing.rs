@@ -36,6 +36,8 @@ pub struct Fake {
     pub fetch_changes: Vec<Option<u64>>,
     pub invalidated: Vec<(u64, u64)>,
     pub system: Vec<SystemEvent>,
+    /// Undefined instructions and their addresses.
+    pub undefined: Vec<(u64, u64)>,
     pub log: String,
 }
 
@@ -97,6 +99,9 @@ impl Services for Fake {
     }
     fn system_event(&mut self, event: SystemEvent) {
         self.system.push(event);
+    }
+    fn undefined_instruction(&mut self, word: u64, pc: u64) {
+        self.undefined.push((word, pc));
     }
     fn log(&mut self, message: std::fmt::Arguments<'_>) {
         writeln!(self.log, "{message}").expect("strings take everything");

@@ -5,11 +5,11 @@ use crate::platform::Platform;
 use crate::shared::stopped;
 use core::sync::atomic::Ordering;
 use x86_backend::guest::Guest;
-use x86_backend::runtime::{JUMP_ENTRIES, JumpEntry, event, exit};
+use x86_backend::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, event, exit};
 
-/// Where translated code looks for jumps to `pc`.
-pub(crate) fn jump_index(pc: u64) -> usize {
-    (pc >> 2) as usize & (JUMP_ENTRIES - 1)
+/// Where translated code looks for jumps of that `Runtime::exit_arrival` to `pc`.
+pub(crate) fn jump_index(pc: u64, arrival: usize) -> usize {
+    ((pc >> 2) as usize & (JUMP_ENTRIES - 1)) + arrival * ARRIVAL_STRIDE
 }
 
 impl<G: Guest, P: Platform> Cpu<'_, G, P> {
@@ -64,7 +64,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// After translated code returned: counts the exit and gives its reason. The guest's PC is where it goes on.
     pub(crate) fn note_exit(&mut self) -> u32 {
         // SAFETY: the block lives as long as `self`.
-        let reason = unsafe { (*self.vcpu).rt.exit_reason };
+        let (reason, arrival) = unsafe { ((*self.vcpu).rt.exit_reason, (*self.vcpu).rt.exit_arrival) };
+        self.arrival = if reason == exit::LOOKUP { arrival as usize } else { 0 };
         let stats = &self.shared().control.stats;
         match reason {
             exit::LOOKUP => stats.lookup_exits.fetch_add(1, Ordering::Relaxed),
@@ -96,16 +97,22 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn cached_jump(&self) -> Option<u64> {
         let pc = self.pc();
         // SAFETY: the block lives as long as `self`.
-        let rt = unsafe { &(*self.vcpu).rt };
-        let entry = rt.jump[jump_index(pc)];
-        (entry.tag == pc ^ rt.jump_key).then_some(entry.code)
+        let (context, rt) = unsafe { (G::context(&(*self.vcpu).state), &(*self.vcpu).rt) };
+        let entry = rt.jump[jump_index(pc, 0)];
+        (entry.tag == pc ^ rt.jump_key && G::settled_context(context) == context).then_some(entry.code)
     }
 
     fn fill_jump_cache(&mut self, entry: u64) {
         let pc = self.pc();
+        let arrival = core::mem::take(&mut self.arrival);
         // SAFETY: the block lives as long as `self`.
-        let rt = unsafe { &mut (*self.vcpu).rt };
-        rt.jump[jump_index(pc)] = JumpEntry { tag: pc ^ rt.jump_key, code: entry };
+        let (context, rt) = unsafe { (G::context(&(*self.vcpu).state), &mut (*self.vcpu).rt) };
+        if G::settled_context(context) != context {
+            // The guest wants to be asked every time.
+            return;
+        }
+        let key = arrival.checked_sub(1).map_or(rt.jump_key, |i| rt.arrival_keys[i]);
+        rt.jump[jump_index(pc, arrival)] = JumpEntry { tag: pc ^ key, code: entry };
     }
 
     /// Takes note of pending events; `Some` ends the run.
@@ -122,9 +129,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return Some(code);
         }
         self.settle_windows();
+        // An interrupt saves what the guest says to the branch that led here.
+        if self.arrival != 0 && self.current_key().is_none() {
+            self.refresh_jump_key();
+        }
         // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
         if G::poll_events(unsafe { &mut *self.vcpu }) {
             self.shared().control.stats.interrupts.fetch_add(1, Ordering::Relaxed);
+            self.arrival = 0;
             self.refresh_jump_key();
         }
         None

@@ -41,6 +41,11 @@ impl JumpKeys {
         z ^ (z >> 31)
     }
 
+    /// A number as hard to guess as a key.
+    pub fn number(&mut self) -> u64 {
+        Self::fresh(&mut self.random)
+    }
+
     /// The key for code that runs in context `word` and address space `space`.
     pub fn key(&mut self, word: u64, space: u64) -> u64 {
         let position = match self.contexts.iter().position(|c| c.word == word) {

@@ -43,8 +43,14 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) keys: JumpKeys,
     /// The current address space's number.
     pub(crate) space: u64,
-    /// Fetch translations: `(page ^ jump key, physical page)`.
-    pub(crate) fetches: Vec<(u64, u64)>,
+    /// MMU modes in which code was fetched from pages with a part in the context: their branches of
+    /// [`x86_backend::emit::BranchKind::ARRIVALS`] have keys of their own, made with these numbers, which are hard to guess.
+    pub(crate) arrivals_matter: [bool; MMU_MODES],
+    pub(crate) arrival_salts: [u64; 3],
+    /// The last exit's [`x86_backend::runtime::Runtime::exit_arrival`], until its target has been found.
+    pub(crate) arrival: usize,
+    /// Fetch translations: `(page ^ jump key, physical page, context of the page)`.
+    pub(crate) fetches: Vec<(u64, u64, u64)>,
     /// Mappings that fetches went through since their jump keys were last retired: those that hold in every address space,
     /// and those of one.
     pub(crate) global_fetches: Mappings,
@@ -57,6 +63,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) region_keys_used: u32,
     /// Paths that were given up because they went where the guest seldom goes.
     pub(crate) strays: u32,
+    /// Undefined instructions that the log has.
+    pub(crate) undefined: Vec<u64>,
     /// `None`: the software TLB does it all.
     pub(crate) host: Option<HostMmu>,
     /// `Some` once the guest or the launcher ended the run: a [`crate::shared::stopped`] code.
@@ -156,19 +164,24 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
         if vcpu.is_null() {
             handle_alloc_error(layout);
         }
+        let mut keys = JumpKeys::new(tsc ^ control.tsc_origin.rotate_left(32) ^ shared as u64);
         let mut cpu = Box::new(Self {
             index,
             vcpu,
             shared,
-            keys: JumpKeys::new(tsc ^ control.tsc_origin.rotate_left(32) ^ shared as u64),
+            arrivals_matter: [false; MMU_MODES],
+            arrival_salts: core::array::from_fn(|_| keys.number()),
+            arrival: 0,
+            keys,
             space: 0,
-            fetches: alloc::vec![(u64::MAX, 0); crate::translate::FETCHES],
+            fetches: alloc::vec![(u64::MAX, 0, 0); crate::translate::FETCHES],
             global_fetches: Mappings::default(),
             private_fetches: Mappings::default(),
             data_mappings: Mappings::default(),
             filled: [const { Vec::new() }; MMU_MODES],
             region_keys_used: 0,
             strays: 0,
+            undefined: Vec::new(),
             host,
             stop: None,
         });

@@ -215,7 +215,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         };
         let Some(tree) = region.tree.grown(&path.blocks, shape) else { return false };
         let pages = pages(tree.blocks());
-        if pages.len() > MAX_PAGES + 1 || !self.pages_hold(&pages, head.context) {
+        if pages.len() > MAX_PAGES + 1 || !self.pages_hold(&pages, &head) {
             return false;
         }
         let grown = self.install(tree, Some(&region));
@@ -225,9 +225,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         grown
     }
 
-    /// Whether pages, by virtual and physical address, are still mapped so.
-    fn pages_hold(&mut self, pages: &[(u64, u64)], context: u64) -> bool {
-        pages.iter().all(|(virt, phys)| self.fetch_lookup(*virt, context) == Some(*phys))
+    /// Whether pages, by virtual and physical address, are still mapped so, and with the same part of the context as `head`'s.
+    fn pages_hold(&mut self, pages: &[(u64, u64)], head: &Key) -> bool {
+        let Some((_, own)) = self.fetch_lookup(head.virt, head.context) else { return false };
+        pages.iter().all(|(virt, phys)| self.fetch_lookup(*virt, head.context) == Some((*phys, own)))
     }
 
     /// Translates a region whose pages are mapped as its keys say, and lets the guest run it, instead of `old` if it is given.
@@ -329,7 +330,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.shared().control.stats.region_rechecks.fetch_add(1, Ordering::Relaxed);
         let Some(key) = self.current_key() else { return };
         let Some(region) = self.shared().cache.region(&key).cloned() else { return };
-        let holds = self.pages_hold(&region.pages, key.context);
+        let holds = self.pages_hold(&region.pages, &key);
         match region.key {
             Some(index) if holds => {
                 // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.

@@ -7,6 +7,7 @@ use crate::shared::{host_feature, stopped};
 use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use hashbrown::HashSet;
+use x86_backend::emit::BranchKind;
 use x86_backend::guest::{BusError, Guest, Mapping, Services, SystemEvent};
 use x86_backend::runtime::{MMU_MODES, PAGE_BITS, TLB_ENTRIES, TlbEntry, event};
 
@@ -159,7 +160,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         // SAFETY: the block lives as long as `self`, and nothing else refers to these fields now.
         unsafe {
             let context = G::context(&(*self.vcpu).state);
-            (*self.vcpu).rt.jump_key = self.keys.key(context, self.space);
+            let key = self.keys.key(G::settled_context(context), self.space);
+            let separate = self.arrivals_matter[G::mmu_mode(context, false)];
+            let rt = &raw mut (*self.vcpu).rt;
+            (*rt).jump_key = key;
+            (*rt).arrival_keys = self.arrival_salts.map(|salt| if separate { key ^ salt } else { key });
         }
     }
 
@@ -185,10 +190,12 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let jump = unsafe { &mut (*self.vcpu).rt.jump };
             let shared = self.shared();
             let dropped = shared.cache.invalidate_page(phys, |key, entry| {
-                let slot = &mut jump[jump_index(key.virt)];
-                if slot.code == entry {
-                    // An entry for another address: not hit by jumps to this one.
-                    slot.tag = !slot.tag;
+                for arrival in 0..=BranchKind::ARRIVALS.len() {
+                    let slot = &mut jump[jump_index(key.virt, arrival)];
+                    if slot.code == entry {
+                        // An entry for another address: not hit by jumps to this one.
+                        slot.tag = !slot.tag;
+                    }
                 }
             });
             for (block, region) in dropped {
@@ -362,6 +369,23 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             };
             (ok != 0).then_some(value)
         })
+    }
+
+    fn undefined_instruction(&mut self, word: u64, pc: u64) {
+        /// Different words that are logged; a guest can make up as many as it likes.
+        const LOGGED: usize = 64;
+        struct Text<'a, G>(u32, u64, core::marker::PhantomData<&'a G>);
+        impl<G: Guest> core::fmt::Display for Text<'_, G> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                G::disassemble(self.0, self.1, f)
+            }
+        }
+        self.shared().control.stats.undefined_insns.fetch_add(1, Ordering::Relaxed);
+        if self.undefined.len() < LOGGED && !self.undefined.contains(&word) {
+            self.undefined.push(word);
+            let text = Text::<G>(word as u32, pc, core::marker::PhantomData);
+            self.log_line(format_args!("undefined instruction {word:08x} at {pc:#x}: {text}"));
+        }
     }
 
     fn log(&mut self, message: core::fmt::Arguments<'_>) {

@@ -292,6 +292,8 @@ pub struct Stats {
     pub slow_accesses: AtomicU64,
     pub device_accesses: AtomicU64,
     pub exceptions: AtomicU64,
+    /// Exceptions that are undefined instructions.
+    pub undefined_insns: AtomicU64,
     pub interrupts: AtomicU64,
     /// Nonzero: guest memory is mapped by the host's MMU. What follows is zero otherwise, but for the cost of a fault.
     pub host_mmu: AtomicU64,
@@ -434,6 +436,7 @@ impl Control {
                 slow_accesses: AtomicU64::new(0),
                 device_accesses: AtomicU64::new(0),
                 exceptions: AtomicU64::new(0),
+                undefined_insns: AtomicU64::new(0),
                 interrupts: AtomicU64::new(0),
                 host_mmu: AtomicU64::new(0),
                 fault_cost: AtomicU64::new(0),

@@ -111,6 +111,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             fetch: false,
             device: false,
             global: entry.phys & PRIVATE == 0,
+            code_context: 0,
         };
         Some((mapping, Some(va.wrapping_add(entry.addend) as *mut u8)))
     }

@@ -6,9 +6,10 @@ use crate::platform::Platform;
 use crate::ram::{PAGE, Ram};
 use crate::regions::heat_index;
 use core::sync::atomic::Ordering;
-use x86_backend::emit::Access;
+use x86_backend::emit::{Access, BranchKind};
 use x86_backend::guest::{AccessKind, Guest};
 use x86_backend::jit::{BlockContext, BlockEnd, Builder, CompiledBlock};
+use x86_backend::runtime::Vcpu;
 
 /// Entries of the fetch translation cache.
 pub(crate) const FETCHES: usize = 256;
@@ -27,27 +28,34 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         unsafe { (*self.vcpu).rt.jump_key }
     }
 
-    /// Guest-physical address of what is mapped for fetches at `pc`; takes no exception if nothing is.
-    pub(crate) fn fetch_lookup(&mut self, pc: u64, context: u64) -> Option<u64> {
+    /// Guest-physical address of what is mapped for fetches at `pc`, and its page's part of the context; takes no exception if
+    /// nothing is.
+    pub(crate) fn fetch_lookup(&mut self, pc: u64, context: u64) -> Option<(u64, u64)> {
         // SAFETY: as in `fetch_address`.
         let cpu = unsafe { &mut *self.vcpu };
         let mapping = G::walk(cpu, pc, AccessKind::Fetch, G::mmu_mode(context, false)).ok()?;
-        if !mapping.global && self.keys.make_private(context) {
+        if !mapping.global && self.make_private(cpu) {
             self.refresh_jump_key();
         }
         let noted = if mapping.global { &mut self.global_fetches } else { &mut self.private_fetches };
         noted.note(pc, mapping.size_bits);
-        Some(mapping.phys)
+        Some((mapping.phys, mapping.code_context))
     }
 
-    /// Guest-physical address of the instruction at `pc`. `None`: the guest's exception for a failed fetch was taken.
-    fn fetch_address(&mut self, pc: u64, context: u64) -> Option<u64> {
+    /// Code of the current context was reached through a mapping of this address space only. Gives whether that is news.
+    fn make_private(&mut self, cpu: &Vcpu<G::State>) -> bool {
+        self.keys.make_private(G::settled_context(G::context(&cpu.state)))
+    }
+
+    /// Guest-physical address of the instruction at `pc`, and its page's part of the context. `None`: the guest's exception for a
+    /// failed fetch was taken.
+    fn fetch_address(&mut self, pc: u64, context: u64) -> Option<(u64, u64)> {
         let page = pc & !(PAGE - 1);
         let slot = (pc / PAGE) as usize % FETCHES;
-        let (tag, phys) = self.fetches[slot];
+        let (tag, phys, code_context) = self.fetches[slot];
         let aligned = pc & u64::from(G::INSN_BYTES - 1) == 0;
         if aligned && tag == page ^ self.jump_key() {
-            return Some(phys | (pc & (PAGE - 1)));
+            return Some((phys | (pc & (PAGE - 1)), code_context));
         }
         // SAFETY: the block lives as long as `self`, and only this reference to it is used until the end of the statement
         // that uses it (the engine's own accesses go to parts the guest's walker doesn't touch).
@@ -59,18 +67,26 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         };
         let fault = match result {
             Ok(mapping) if self.shared().ram.pointer(mapping.phys, G::INSN_BYTES.into()).is_some() => {
-                if !mapping.global && self.keys.make_private(context) {
+                if !mapping.global && self.make_private(cpu) {
                     self.refresh_jump_key();
                 }
                 let noted = if mapping.global { &mut self.global_fetches } else { &mut self.private_fetches };
                 noted.note(pc, mapping.size_bits);
-                self.fetches[slot] = (page ^ self.jump_key(), mapping.phys & !(PAGE - 1));
-                return Some(mapping.phys);
+                let matters = &mut self.arrivals_matter[G::mmu_mode(context, false)];
+                if mapping.code_context != 0 && !core::mem::replace(matters, true) {
+                    self.refresh_jump_key();
+                }
+                self.fetches[slot] = (page ^ self.jump_key(), mapping.phys & !(PAGE - 1), mapping.code_context);
+                return Some((mapping.phys, mapping.code_context));
             }
             Ok(_) => G::bus_fault(AccessKind::Fetch),
             Err(fault) => fault,
         };
         self.shared().control.stats.exceptions.fetch_add(1, Ordering::Relaxed);
+        if let Some(kind) = self.arrived() {
+            G::arrive(cpu, kind, None, 0);
+            self.arrival = 0;
+        }
         G::raise(cpu, fault, pc, AccessKind::Fetch, Access::empty());
         None
     }
@@ -80,8 +96,24 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let pc = self.pc();
         // SAFETY: the block lives as long as `self`.
         let context = unsafe { G::context(&(*self.vcpu).state) };
-        let phys = self.fetch_address(pc, context)?;
-        Some(Key { phys, virt: pc, context })
+        let (phys, code_context) = self.fetch_address(pc, context)?;
+        if code_context != 0
+            && let Some(kind) = self.arrived()
+            && let Some(host) = self.shared().ram.pointer(phys, G::INSN_BYTES.into())
+        {
+            // SAFETY: as many bytes of guest RAM.
+            let word = unsafe { crate::softmmu::read_host(host, G::INSN_BYTES) } as u32;
+            // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
+            G::arrive(unsafe { &mut *self.vcpu }, kind, Some(word), code_context);
+        }
+        // SAFETY: the block lives as long as `self`.
+        let context = unsafe { G::context(&(*self.vcpu).state) };
+        Some(Key { phys, virt: pc, context: context | code_context })
+    }
+
+    /// The branch by which control came here, if the guest may want to know.
+    fn arrived(&self) -> Option<BranchKind> {
+        self.arrival.checked_sub(1).and_then(|i| BranchKind::ARRIVALS.get(i).copied())
     }
 
     /// The code of a block, never of a region, how many instructions it has, and how it ends.
@@ -158,12 +190,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let host = ram.pointer(key.phys, u64::from(room * G::INSN_BYTES).min(PAGE))?;
         builder.begin_block();
         let mut pc = key.virt;
+        let mut context = key.context;
         for i in 0..room.min(MAX_INSNS) {
             let at = host.wrapping_add((i * G::INSN_BYTES) as usize);
             // SAFETY: within the page of guest RAM that `pointer` gave.
             let word = unsafe { crate::softmmu::read_host(at, G::INSN_BYTES) } as u32;
             builder.begin_insn(pc);
-            let left = G::translate(builder, word, pc, key.context).is_err();
+            let left = G::translate(builder, word, pc, context).is_err();
+            context = G::settled_context(context);
             pc = pc.wrapping_add(G::INSN_BYTES.into());
             if left || builder.ended() || builder.has_branch() {
                 break;

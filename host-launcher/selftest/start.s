@@ -46,6 +46,7 @@ start:
     bl test_mmu
     bl test_faults
     bl test_pauth
+    bl test_bti
     bl test_timer
     bl test_code
 

@@ -52,6 +52,7 @@ impl Report<'_> {
             slow_accesses,
             device_accesses,
             exceptions,
+            undefined_insns,
             interrupts,
             host_mmu,
             fault_cost,

@@ -15,6 +15,7 @@ const PARTS: &[&str] = &[
     "address translation",
     "faults",
     "pointer authentication",
+    "branch target identification",
     "timer interrupts",
     "self-modifying code",
 ];

@@ -19,7 +19,7 @@
 #define MEMORY ((uint64_t *)0x70020000)
 #define MEMORY_SIZE 0x2000
 #define WORDS (MEMORY_SIZE / 8)
-#define MAX_WORDS 8
+#define MAX_WORDS 12
 #define BREAKPOINT 0xd4200000u
 
 struct input {

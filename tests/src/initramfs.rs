@@ -3,7 +3,10 @@
 //! The format: per member a header of "070701" and thirteen 8-digit hexadecimal numbers, the name with its zero byte, padding to
 //! 4 bytes, the data, padding to 4 bytes; "TRAILER!!!" ends the archive (Linux: Documentation/driver-api/early-userspace).
 
+use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
@@ -50,6 +53,37 @@ impl<W: Write> Archive<W> {
         self.member(name, DIRECTORY | 0o755, (0, 0), &[])
     }
 
+    /// What is below a directory, as the archive's root, with modes but without owners. Only files, directories and symbolic
+    /// links, and nothing that stands in `dev`: devices are not a file system's to have.
+    ///
+    /// # Errors
+    /// The file system's and the writer's; a name that is not UTF-8; a file of 4 GiB or more.
+    pub fn tree(&mut self, root: &Path) -> io::Result<()> {
+        self.subtree(root, "")
+    }
+
+    fn subtree(&mut self, directory: &Path, prefix: &str) -> io::Result<()> {
+        let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let text = |name: std::ffi::OsString| name.into_string().map_err(|_| io::ErrorKind::InvalidData);
+            let name = format!("{prefix}{}", text(entry.file_name())?);
+            let metadata = entry.metadata()?;
+            let mode = metadata.permissions().mode() & 0o7777;
+            if metadata.is_dir() {
+                self.member(&name, DIRECTORY | mode, (0, 0), &[])?;
+                if name != "dev" {
+                    self.subtree(&entry.path(), &format!("{name}/"))?;
+                }
+            } else if metadata.is_file() {
+                self.file(&name, mode, &fs::read(entry.path())?)?;
+            } else if metadata.is_symlink() {
+                self.symlink(&name, &text(fs::read_link(entry.path())?.into_os_string())?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// The writer's; a file of 4 GiB or more.
     pub fn file(&mut self, name: &str, mode: u32, data: &[u8]) -> io::Result<()> {
@@ -81,6 +115,28 @@ impl<W: Write> Archive<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_keeps_modes_and_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["dev", "bin"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("dev/null"), "not a device").unwrap();
+        fs::write(at("bin/tool"), "abc").unwrap();
+        fs::set_permissions(at("bin/tool"), fs::Permissions::from_mode(0o750)).unwrap();
+        std::os::unix::fs::symlink("bin/tool", at("link")).unwrap();
+        let mut archive = Archive::new(Vec::new());
+        archive.tree(dir.path()).unwrap();
+        let text = String::from_utf8(archive.finish().unwrap()).unwrap();
+        let mode = |name: &str| {
+            let at = text.find(&format!("{name}\0")).expect("the name is there");
+            u32::from_str_radix(&text[at - 96..at - 88], 16).unwrap()
+        };
+        assert_eq!([mode("bin/tool"), mode("link"), mode("dev") & !0o777], [0o100_750, 0o120_777, DIRECTORY]);
+        assert!(text.contains("link\0") && text.contains("bin/tool") && !text.contains("dev/null"));
+    }
 
     #[test]
     fn members_are_aligned_and_end_with_a_trailer() {

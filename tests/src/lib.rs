@@ -5,4 +5,5 @@ pub mod conformance;
 pub mod console;
 pub mod files;
 pub mod initramfs;
+pub mod programs;
 pub mod sweep;

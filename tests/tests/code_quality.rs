@@ -119,8 +119,8 @@ fn the_coverage_report_is_up_to_date() {
         let _ = writeln!(out, "| {name} | {} |", if *on { "present" } else { "absent" });
     }
     out.push_str(
-        "\nAbsent and reported absent: SVE, SME, MTE, BTI, AFP, and everything newer. BTI is absent because PSTATE.BTYPE has to be right \
-         in\nSPSR_EL1 after every indirect branch, guarded page or not, which ordinary branches would have to pay for.\n\n## Instructions\n\n\
+        "\nAbsent and reported absent: SVE, SME, MTE, AFP, and everything newer. PSTATE.BTYPE is kept where a branch's target is \
+         checked;\nexceptions elsewhere save it as zero.\n\n## Instructions\n\n\
          Host instructions are those of the forms in `tests/data/code_quality.txt`, from the shortest to the longest. \"call\" means that some\n\
          form leaves translated code for a function, if only in rare cases.\n\n\
          | instruction | what | feature | tested by | host code |\n|---|---|---|---|---|\n",

@@ -3,14 +3,11 @@
 //!
 //! `MEMORY_SEED=n MEMORY_ROUNDS=n` run one case, as long as wanted.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tests::console::Console;
 use tests::files;
-use tests::initramfs::Archive;
+use tests::programs;
 
 const BOOT: Duration = Duration::from_secs(120);
 
@@ -21,38 +18,12 @@ fn cases() -> (Vec<u64>, u64) {
     (seeds, number("MEMORY_ROUNDS").unwrap_or(200))
 }
 
-fn compile(to: &Path) {
-    let source = files::root().join("tests/data/memory_stress.c");
-    let mut gcc = Command::new("aarch64-linux-gnu-gcc");
-    let compiled = gcc.args(["-static", "-O2", "-o"]).arg(to).arg(source).status();
-    assert!(compiled.expect("an arm64 cross compiler is installed").success(), "the program compiles");
-}
-
-fn initramfs(dir: &Path, program: &Path) -> PathBuf {
-    let path = dir.join("initramfs.cpio");
-    let mut archive = Archive::new(Vec::new());
-    for name in ["dev", "bin"] {
-        archive.directory(name).unwrap();
-    }
-    archive.character_device("dev/console", 5, 1).unwrap();
-    let members = [
-        ("bin/busybox", files::guest("busybox")),
-        ("init", files::root().join("scripts/initramfs/init")),
-        ("bin/memory_stress", program.to_owned()),
-    ];
-    for (name, from) in members {
-        archive.file(name, 0o755, &fs::read(from).unwrap()).unwrap();
-    }
-    fs::File::create(&path).unwrap().write_all(&archive.finish().unwrap()).unwrap();
-    path
-}
-
 #[test]
 fn a_busy_address_space_is_right_everywhere() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("memory_stress");
-    compile(&program);
-    let initramfs = initramfs(dir.path(), &program);
+    programs::compile("tests/data/memory_stress.c", &program);
+    let initramfs = programs::initramfs(dir.path(), &program, "memory_stress");
     let (seeds, rounds) = cases();
     let timeout = Duration::from_secs(120 + rounds);
     let expected: Vec<String> = seeds

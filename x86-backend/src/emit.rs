@@ -386,13 +386,33 @@ pub enum AtomicOp {
     UMin,
 }
 
-/// What a branch is for the return predictor and the statistics.
+/// What a branch is. The target of one of the last three may ask how it was reached: [`crate::guest::Guest::arrive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum BranchKind {
     Jump,
     Call,
     Return,
+    IndirectJump,
+    IndirectCall,
+    /// An indirect jump in the way that veneers and procedure linkage tables make it.
+    Trampoline,
+}
+
+impl BranchKind {
+    /// The kinds whose target may ask.
+    pub const ARRIVALS: [Self; 3] = [Self::IndirectJump, Self::IndirectCall, Self::Trampoline];
+
+    /// Index into [`Self::ARRIVALS`].
+    #[must_use]
+    pub const fn arrival(self) -> Option<usize> {
+        match self {
+            Self::Jump | Self::Call | Self::Return => None,
+            Self::IndirectJump => Some(0),
+            Self::IndirectCall => Some(1),
+            Self::Trampoline => Some(2),
+        }
+    }
 }
 
 /// A function in Rust that the description declares `extern fn`. Indexes the guest's helper table.

@@ -2,7 +2,7 @@
 //!
 //! Nothing here, in this crate or in the engine names a concept of one architecture.
 
-use crate::emit::{Emit, HelperDecl, Stop};
+use crate::emit::{BranchKind, Emit, HelperDecl, Stop};
 use crate::runtime::Vcpu;
 
 /// The three kinds of access an address translation is asked for.
@@ -28,6 +28,8 @@ pub struct Mapping {
     pub device: bool,
     /// The same translation holds in every address space.
     pub global: bool,
+    /// Elements of the context word that hold for code on this page, whatever the state is.
+    pub code_context: u64,
 }
 
 /// What stands at a guest-physical address that is not RAM, or isn't there at all.
@@ -82,6 +84,8 @@ pub trait Services {
     fn random(&mut self) -> Option<u64> {
         None
     }
+    /// The guest's instruction `word` at `pc` is undefined and takes that exception: counted, and logged once per word.
+    fn undefined_instruction(&mut self, _word: u64, _pc: u64) {}
     /// A line for the log: something a user debugging a guest wants to know.
     fn log(&mut self, message: core::fmt::Arguments<'_>);
 }
@@ -116,6 +120,14 @@ pub trait Guest: Sized + 'static {
     fn set_entry(state: &mut Self::State, pc: u64, argument: u64);
     /// Everything translation may specialise on; a block is valid for one context word only.
     fn context(state: &Self::State) -> u64;
+    /// The context word without what [`Guest::arrive`] put into it.
+    fn settled_context(context: u64) -> u64 {
+        context
+    }
+    /// A branch of that kind, one of [`BranchKind::ARRIVALS`], led to the state's PC: to the instruction `word` on a page with that
+    /// [`Mapping::code_context`], which isn't zero; or to where nothing can be fetched (`None`). The guest may put into the context
+    /// that this arrival must not go on as usual. What it lets pass is not asked again as long as mappings and context stay.
+    fn arrive(_cpu: &mut Vcpu<Self::State>, _kind: BranchKind, _word: Option<u32>, _code_context: u64) {}
     /// The MMU mode (below [`crate::runtime::MMU_MODES`]) of ordinary accesses in that context, and of unprivileged ones.
     fn mmu_mode(context: u64, unprivileged: bool) -> usize;
     /// Whether floating-point operations may be done by the host's unit under `FpEnv::mxcsr` in that context

@@ -394,8 +394,18 @@ pub enum Step {
 
 /// Executes the instruction `word`, which stands at the state's program counter, and moves the program counter on.
 pub fn step<G: Guest, M: InterpMemory<G::State>>(cpu: &mut Vcpu<G::State>, memory: &mut M, word: u32) -> Step {
-    let slot = Slot { offset: G::PC_OFFSET, width: 64, is_flags: false };
     let context = G::context(&cpu.state);
+    step_in::<G, M>(cpu, memory, word, context)
+}
+
+/// [`step`] in a context that its page, too, has a part in ([`crate::guest::Mapping::code_context`]).
+pub fn step_in<G: Guest, M: InterpMemory<G::State>>(
+    cpu: &mut Vcpu<G::State>,
+    memory: &mut M,
+    word: u32,
+    context: u64,
+) -> Step {
+    let slot = Slot { offset: G::PC_OFFSET, width: 64, is_flags: false };
     let mut interp = Interp::new(cpu, memory, G::HELPERS);
     let pc = interp.get(slot) as u64;
     let result = G::translate(&mut interp, word, pc, context);

@@ -17,6 +17,9 @@ pub const TLB_ENTRIES: usize = 16384;
 pub const MMU_MODES: usize = 4;
 /// Entries of the jump cache. A power of two; a kernel and its programs have tens of thousands of jump targets in use.
 pub const JUMP_ENTRIES: usize = 32768;
+/// By how many entries the jump cache is shifted from one kind of branch to the next, so that a function that is reached in several
+/// ways has an entry for each.
+pub const ARRIVAL_STRIDE: usize = 64;
 /// Counters of block entries. A power of two; blocks whose addresses collide share one, which does no harm.
 pub const HEAT_ENTRIES: usize = 16384;
 /// Regions that span pages have a key each, see [`Runtime::region_keys`].
@@ -210,6 +213,11 @@ pub struct Runtime {
     pub exit_site: u64,
     /// XORed into jump cache tags: names the current context word and address space.
     pub jump_key: u64,
+    /// The same for branches of [`crate::emit::BranchKind::ARRIVALS`]. Their entries are as many times [`ARRIVAL_STRIDE`] behind those
+    /// of other branches as their index there says, plus one.
+    pub arrival_keys: [u64; 3],
+    /// For [`exit::LOOKUP`]: one more than the index in [`crate::emit::BranchKind::ARRIVALS`] of the branch; 0: another.
+    pub exit_arrival: u32,
     /// Stack pointer to return to the dispatcher with.
     pub host_sp: u64,
     pub fp: FpEnv,
@@ -232,7 +240,7 @@ pub struct Runtime {
     /// How often an access (by its number, modulo the size) may yet find its span to be another one before it calls its slow
     /// path, which can point it at the right one.
     pub patience: [i32; PATIENCE],
-    pub jump: [JumpEntry; JUMP_ENTRIES],
+    pub jump: [JumpEntry; JUMP_ENTRIES + 3 * ARRIVAL_STRIDE],
     /// How many more entries a block (by its address) has before it counts as hot.
     pub heat: [i32; HEAT_ENTRIES],
     /// The jump key under which each region that spans pages is known to be valid.

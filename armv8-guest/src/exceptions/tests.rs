@@ -119,9 +119,22 @@ fn syndromes_of_instructions() {
     assert_eq!(m.cpu.state.esr_el1, 0x9a00_0000);
     helpers::raise_wfx_trap(&mut m.cpu, 1);
     assert_eq!(m.cpu.state.esr_el1, 0x07e0_0001);
-    helpers::sysreg_undefined(&mut m.cpu, 0xc000);
+}
+
+#[test]
+fn undefined_instructions_are_told_to_the_engine() {
+    let mut m = machine();
+    m.map(0x1000, 0x4000_0000, PAGE_RW);
+    // udf #0; mrs x0, s3_0_c0_c0_4
+    m.write(0x4000_0000, 0xd538_0080_0000_0000);
+    user(&mut m);
+    helpers::raise_undefined(&mut m.cpu);
+    user(&mut m);
+    m.cpu.state.pc = 0x1004;
+    helpers::sysreg_undefined(&mut m.cpu, 0xc004);
     assert_eq!(m.cpu.state.esr_el1, 0x0200_0000);
-    assert!(m.services().log.contains("s3_0_c0_c0_0"));
+    assert_eq!(m.cpu.state.elr_el1, 0x1004);
+    assert_eq!(m.services().undefined, [(0, 0x1000), (0xd538_0080, 0x1004)]);
 }
 
 #[test]

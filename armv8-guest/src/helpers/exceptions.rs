@@ -7,7 +7,12 @@ use crate::mmu::{Mode, Regime};
 use x86_backend::emit::Stop;
 use x86_backend::guest::AccessKind;
 
+/// The engine's log tells which instructions those were: one that a program needs and this machine lacks shows there.
 pub fn raise_undefined(cpu: &mut Cpu) {
+    let pc = cpu.state.pc;
+    if let Some(word) = instruction_word(cpu) {
+        cpu.services().undefined_instruction(word.into(), pc);
+    }
     exceptions::synchronous(cpu, class::UNKNOWN, 0);
 }
 
@@ -33,6 +38,11 @@ pub fn raise_sp_alignment(cpu: &mut Cpu) {
     exceptions::synchronous(cpu, class::SP_ALIGNMENT, 0);
 }
 
+pub fn raise_branch_target(cpu: &mut Cpu) {
+    let btype = cpu.state.btype.into();
+    exceptions::synchronous(cpu, class::BRANCH_TARGET, btype);
+}
+
 pub fn raise_wfx_trap(cpu: &mut Cpu, which: u64) {
     exceptions::synchronous(cpu, class::WFX, ISS_COND_ALWAYS | (which as u32 & 1));
 }
@@ -41,14 +51,7 @@ pub fn exception_return(cpu: &mut Cpu, target: u64) {
     exceptions::exception_return(cpu, target);
 }
 
-pub fn sysreg_undefined(cpu: &mut Cpu, encoding: u64) {
-    if cpu.state.el != 0 {
-        let pc = cpu.state.pc;
-        let (op0, op1) = (encoding >> 14 & 3, encoding >> 11 & 7);
-        let (crn, crm, op2) = (encoding >> 7 & 15, encoding >> 3 & 15, encoding & 7);
-        cpu.services()
-            .log(format_args!("undefined system register s{op0}_{op1}_c{crn}_c{crm}_{op2} accessed at {pc:#x}"));
-    }
+pub fn sysreg_undefined(cpu: &mut Cpu, _encoding: u64) {
     raise_undefined(cpu);
 }
 

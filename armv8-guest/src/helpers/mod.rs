@@ -15,8 +15,8 @@ mod timer;
 pub use address::{at, cache_id_read, dc_va, ic_all, ic_ivau, mmu_control_written, sctlr_written, tlbi, ttbr_written};
 pub use events::{interrupt_mask_changed, sev, wfe, wfi};
 pub use exceptions::{
-    cpacr_written, exception_return, raise_brk, raise_fp_access, raise_smc, raise_sp_alignment, raise_svc,
-    raise_undefined, raise_wfx_trap, stack_changed, sysreg_trap, sysreg_undefined,
+    cpacr_written, exception_return, raise_branch_target, raise_brk, raise_fp_access, raise_smc, raise_sp_alignment,
+    raise_svc, raise_undefined, raise_wfx_trap, stack_changed, sysreg_trap, sysreg_undefined,
 };
 pub use float::{fpcr_written, fpsr_read, fpsr_written};
 pub use pauth::{pac_code, pac_insert, pac_remove};

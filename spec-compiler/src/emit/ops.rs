@@ -337,7 +337,12 @@ pub(super) fn atomic_op(text: &str) -> String {
 }
 
 pub(super) fn branch_kind(text: &str) -> String {
-    named(text, "BranchKind", &["Jump", "Call", "Return"], "support::branch_kind")
+    named(
+        text,
+        "BranchKind",
+        &["Jump", "Call", "Return", "IndirectJump", "IndirectCall", "Trampoline"],
+        "support::branch_kind",
+    )
 }
 
 pub(super) fn named(text: &str, ty: &str, names: &[&str], convert: &str) -> String {

@@ -232,7 +232,10 @@ pub const fn branch_kind(i: i64) -> BranchKind {
     match i {
         0 => BranchKind::Jump,
         1 => BranchKind::Call,
-        _ => BranchKind::Return,
+        2 => BranchKind::Return,
+        3 => BranchKind::IndirectJump,
+        4 => BranchKind::IndirectCall,
+        _ => BranchKind::Trampoline,
     }
 }
 

@@ -38,6 +38,9 @@ pub fn builtin_const(name: &str) -> Option<i64> {
         "JUMP" => 0,
         "CALL" => 1,
         "RETURN" => 2,
+        "INDIRECT_JUMP" => 3,
+        "INDIRECT_CALL" => 4,
+        "TRAMPOLINE" => 5,
         // `x86_backend::emit::Access`
         "ACQ" => 1,
         "REL" => 2,

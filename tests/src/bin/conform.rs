@@ -66,7 +66,8 @@ fn main() -> std::io::Result<()> {
                 while (cases.len() as u64) < SLOTS.min(args.cases - made) && tries < 8 * SLOTS {
                     tries += 1;
                     let Some(list) = words::sequence(insn, args.length, &mut rng) else { continue };
-                    let case = states::case(list, cases.len() as u64, &mut rng);
+                    let mut case = states::case(list, cases.len() as u64, &mut rng);
+                    case.turns = 1 + rng.word() % words::max_turns(&case.words);
                     let bad_state = |w: &u32| words::excluded_state(*w, case.fpcr).is_some();
                     if words::usable(&case.words) && !case.words.iter().any(bad_state) {
                         cases.push(case);
@@ -143,6 +144,9 @@ fn report(
     let way = ours.differs(&small, &wanted).unwrap_or(way);
     let got = ours.run(way, &small);
     let mut text = String::new();
+    if small.turns > 1 {
+        text.push_str(&format!("{} turns of\n", small.turns));
+    }
     for &w in &small.words {
         let mut line = String::new();
         let _ = isa::disassemble(w, small.pc(), &mut line);
@@ -186,6 +190,7 @@ fn shrink(case: &Case, ours: &mut Ways, oracle: &mut Oracle) -> std::io::Result<
             (0..32).for_each(|i| add(&|c| c.v[i] &= u128::from(u64::MAX)));
             (0..32).for_each(|i| add(&|c| c.fpcr &= !(1 << i)));
             add(&|c| c.nzcv = 0);
+            add(&|c| c.turns -= u64::from(c.turns > 1));
         }
         let mut better = None;
         for c in candidates {

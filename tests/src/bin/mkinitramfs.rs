@@ -1,5 +1,7 @@
 //! `mkinitramfs OUTPUT FILE=NAME...`: an initramfs with /dev/console and the given files, all executable.
 //! NAME may hold directories, which are made: `mkinitramfs out.cpio busybox=bin/busybox init=init`.
+//! `DIRECTORY=` is a whole tree, with its files' modes, all root's; what is neither file, directory nor symbolic link is left out, as
+//! is what stands in its /dev.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,6 +18,10 @@ fn build(output: &str, members: &[String]) -> Result<(), String> {
     let mut files = Vec::new();
     for member in members {
         let (source, name) = member.split_once('=').ok_or_else(|| format!("'{member}' is not FILE=NAME"))?;
+        if name.is_empty() {
+            archive.tree(Path::new(source)).map_err(|e| format!("cannot copy {source}: {e}"))?;
+            continue;
+        }
         let data = std::fs::read(source).map_err(|e| format!("cannot read {source}: {e}"))?;
         let parents = Path::new(name).ancestors().skip(1).filter_map(Path::to_str).filter(|p| !p.is_empty());
         directories.extend(parents.map(str::to_owned));

@@ -22,7 +22,8 @@ pub const SLOTS: u64 = 1024;
 pub const SLOT_BYTES: u64 = 64;
 pub const MEMORY: u64 = 0x7002_0000;
 pub const MEMORY_SIZE: u64 = 0x2000;
-pub const MAX_WORDS: usize = 8;
+/// Most words that run, turns included; at least one breakpoint follows in the slot.
+pub const MAX_WORDS: usize = 12;
 
 /// Cumulative flags of FPSR.
 pub const FPSR_MASK: u64 = 0x0800_009f;
@@ -33,6 +34,8 @@ pub struct Case {
     /// Which slot the code is in.
     pub slot: u64,
     pub words: Vec<u32>,
+    /// How often the words run, one turn after the other.
+    pub turns: u64,
     pub fpcr: u32,
     /// N:Z:C:V in bits 31:28.
     pub nzcv: u64,
@@ -48,10 +51,23 @@ impl Case {
         CODE + self.slot * SLOT_BYTES
     }
 
+    /// The words of all turns.
+    #[must_use]
+    pub fn code(&self) -> Vec<u32> {
+        self.words.repeat(self.turns as usize)
+    }
+
     /// Whether `pc` is that of one of the instructions.
     #[must_use]
     pub fn holds(&self, pc: u64) -> bool {
-        pc.checked_sub(self.pc()).is_some_and(|at| at < 4 * self.words.len() as u64)
+        pc.checked_sub(self.pc()).is_some_and(|at| at < 4 * self.turns * self.words.len() as u64)
+    }
+
+    /// The instruction at `pc`.
+    #[must_use]
+    pub fn word(&self, pc: u64) -> Option<u32> {
+        let at = pc.checked_sub(self.pc())? as usize / 4;
+        self.holds(pc).then(|| self.words[at % self.words.len()])
     }
 }
 
@@ -110,9 +126,8 @@ pub fn memory_hash(memory: &[u64], pattern: &[u64]) -> u64 {
 pub fn comparable(case: &Case, ours: &Outcome, theirs: &Outcome) -> bool {
     let unaligned = theirs.end == End::Fault
         && case
-            .words
-            .get((theirs.pc.wrapping_sub(case.pc()) / 4) as usize)
-            .is_some_and(|&w| words::operands(w).is_some_and(|o| o.alignment > 1 || words::is_exclusive(w)));
+            .word(theirs.pc)
+            .is_some_and(|w| words::operands(w).is_some_and(|o| o.alignment > 1 || words::is_exclusive(w)));
     ours.end != End::Foreign && ((ours.end, ours.pc) == (theirs.end, theirs.pc) || !unaligned)
 }
 

@@ -82,9 +82,10 @@ impl Drop for Oracle {
 }
 
 fn encode(case: &Case, out: &mut Vec<u8>) {
-    out.extend((case.words.len() as u32).to_le_bytes());
+    let code = case.code();
+    out.extend((code.len() as u32).to_le_bytes());
     out.extend(case.fpcr.to_le_bytes());
-    (0..MAX_WORDS).for_each(|i| out.extend(case.words.get(i).copied().unwrap_or(0).to_le_bytes()));
+    (0..MAX_WORDS).for_each(|i| out.extend(code.get(i).copied().unwrap_or(0).to_le_bytes()));
     out.extend(case.nzcv.to_le_bytes());
     out.extend(case.sp.to_le_bytes());
     case.x.iter().for_each(|x| out.extend(x.to_le_bytes()));

@@ -6,12 +6,12 @@ use armv8_guest::isa::{self, Cpu, State};
 use armv8_guest::mmu::sctlr;
 use armv8_guest::{Armv8, context, helpers};
 use std::mem::offset_of;
-use x86_backend::emit::{Access, AtomicOp, HelperRet, Stop, flags};
+use x86_backend::emit::{Access, AtomicOp, BinOp, BranchKind, CmpOp, Emit, HelperRet, Slot, Stop, flags};
 use x86_backend::eval;
 use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::Guest;
 use x86_backend::interp::{self, EngineMemory};
-use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
+use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, RegionContext, Windows};
 use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, exit};
 
 /// The guest's memory, and the engine behind the slow paths.
@@ -201,20 +201,21 @@ pub fn host_block(jit: &mut Jit, word: u32) -> Vec<u8> {
     state.tcr_el1 = 16 | 16 << 16 | 1 << 37;
     context::update(&mut state);
     jit.reset();
-    let mut builder = begin(jit, CODE, state.context());
+    let mut builder = begin(jit, CODE, state.context(), None);
     builder.begin_insn(CODE);
     let _ = isa::translate(&mut builder, word, CODE, state.context());
     let block = builder.finish(CODE + 4).expect("there is room");
     jit.code(&block).to_vec()
 }
 
-fn begin(jit: &mut Jit, pc: u64, context: u64) -> Builder<'_> {
+fn begin(jit: &mut Jit, pc: u64, context: u64, region: Option<RegionContext>) -> Builder<'_> {
     jit.begin(BlockContext {
         pc,
         mmu_mode: Armv8::mmu_mode(context, false) as u32,
         unpriv_mode: Armv8::mmu_mode(context, true) as u32,
         fp_inline: Armv8::fp_inline(context),
         strict_align: Armv8::strict_alignment(context),
+        region,
         ..BlockContext::default()
     })
 }
@@ -253,6 +254,7 @@ impl Machine {
         cpu.rt.tlb_flush_all();
         // No target matches an unused entry of the jump cache.
         cpu.rt.jump_key = 0x5a5a_a5a5_0123_4567;
+        cpu.rt.arrival_keys = [cpu.rt.jump_key; 3];
         Self { cpu, memory, pattern: pattern() }
     }
 
@@ -323,7 +325,7 @@ impl Machine {
     fn next(&self, case: &Case) -> Option<u32> {
         let pc = self.cpu.state.pc;
         let goes_on = !self.memory.faulted && self.cpu.state.el == 0 && pc & 3 == 0 && case.holds(pc);
-        goes_on.then(|| case.words[(pc - case.pc()) as usize / 4])
+        if goes_on { case.word(pc) } else { None }
     }
 
     /// Interprets a case.
@@ -343,34 +345,136 @@ impl Machine {
     /// A block is larger than the code memory.
     pub fn translate(&mut self, jit: &mut Jit, case: &Case, fill_tlb: bool) -> Outcome {
         self.prepare(case, fill_tlb);
+        let end = case.pc() + 4 * case.turns * case.words.len() as u64;
         for _ in 0..SLOT_BYTES {
             if self.next(case).is_none() {
                 break;
             }
-            let start = self.cpu.state.pc;
-            let context = self.cpu.state.context();
-            if jit.capacity() - jit.used() < 1 << 17 {
-                jit.reset();
-            }
-            let mut builder = begin(jit, start, context);
-            let mut pc = start;
-            for &word in &case.words[(start - case.pc()) as usize / 4..] {
-                builder.begin_insn(pc);
-                let left = isa::translate(&mut builder, word, pc, context).is_err();
-                pc += 4;
-                if left || builder.ended() || builder.has_branch() {
-                    break;
-                }
-            }
-            let block = builder.finish(pc).expect("there is room");
-            self.cpu.rt.exit_reason = exit::STATE;
-            jit.enter((&raw mut *self.cpu).cast(), block.entry);
-            if self.cpu.rt.exit_reason != exit::STATE {
-                self.cpu.state.pc = self.cpu.rt.exit_pc;
-            }
+            self.run_block(jit, case, end);
         }
         self.outcome()
     }
+
+    /// Translates the block at the program counter, which ends at `end` at the latest, and runs it.
+    fn run_block(&mut self, jit: &mut Jit, case: &Case, end: u64) {
+        make_room(jit);
+        let (start, context) = (self.cpu.state.pc, self.cpu.state.context());
+        let mut builder = begin(jit, start, context, None);
+        let mut pc = start;
+        while let Some(word) = case.word(pc).filter(|_| pc < end) {
+            builder.begin_insn(pc);
+            let left = isa::translate(&mut builder, word, pc, context).is_err();
+            pc += 4;
+            if left || builder.ended() || builder.has_branch() {
+                break;
+            }
+        }
+        let block = builder.finish(pc).expect("there is room");
+        self.enter(jit, block.entry);
+    }
+
+    fn enter(&mut self, jit: &Jit, entry: u64) {
+        self.cpu.rt.exit_reason = exit::STATE;
+        jit.enter((&raw mut *self.cpu).cast(), entry);
+        if self.cpu.rt.exit_reason != exit::STATE {
+            self.cpu.state.pc = self.cpu.rt.exit_pc;
+        }
+    }
+
+    /// Translates a case as a region and runs it: every instruction is a block of its own, and turns are a loop. Where the region is left
+    /// before its end, blocks go on.
+    ///
+    /// # Panics
+    /// The region is larger than the code memory.
+    pub fn translate_region(&mut self, jit: &mut Jit, case: &Case, fill_tlb: bool) -> Outcome {
+        self.prepare(case, fill_tlb);
+        let start = case.pc();
+        let end = start + 4 * case.words.len() as u64;
+        self.cpu.state.cntv_ctl = case.turns;
+        while self.cpu.state.cntv_ctl != 0 {
+            match self.next(case) {
+                Some(_) if self.cpu.state.pc == start => self.run_region(jit, case, end),
+                Some(_) if self.cpu.state.pc < end => self.run_block(jit, case, end),
+                _ if self.cpu.state.pc != end || self.cpu.state.el != 0 || self.memory.faulted => break,
+                _ => {
+                    self.cpu.state.cntv_ctl -= 1;
+                    if self.cpu.state.cntv_ctl != 0 {
+                        self.cpu.state.pc = start;
+                    }
+                }
+            }
+        }
+        let turns = case.turns - self.cpu.state.cntv_ctl;
+        self.cpu.state.cntv_ctl = 0;
+        let mut outcome = self.outcome();
+        // The oracle has the turns one behind the other.
+        if case.turns > 1 {
+            let before = if outcome.pc == end || turns == case.turns { turns.saturating_sub(1) } else { turns };
+            outcome.pc += before * (end - start);
+        }
+        outcome
+    }
+
+    fn run_region(&mut self, jit: &mut Jit, case: &Case, end: u64) {
+        make_room(jit);
+        let (start, context) = (self.cpu.state.pc, self.cpu.state.context());
+        let mut builder = begin(jit, start, context, Some(RegionContext::default()));
+        let (mut pc, mut whole) = record_turn(&mut builder, case, context, end);
+        if case.turns > 1 && whole {
+            whole = count_turn(&mut builder, start, end);
+            if whole {
+                builder.begin_loop();
+                (pc, whole) = record_turn(&mut builder, case, context, end);
+                if whole && count_turn(&mut builder, start, end) {
+                    let region = builder.end_loop(start).expect("there is room");
+                    return self.enter(jit, region.entry);
+                }
+            }
+        }
+        let region = builder.finish(pc).expect("there is room");
+        self.enter(jit, region.entry);
+    }
+}
+
+fn make_room(jit: &mut Jit) {
+    if jit.capacity() - jit.used() < 1 << 17 {
+        jit.reset();
+    }
+}
+
+/// Records a case's words, each as a block. Gives the address behind what was recorded, and whether that is all.
+fn record_turn(builder: &mut Builder<'_>, case: &Case, context: u64, end: u64) -> (u64, bool) {
+    let mut pc = case.pc();
+    for &word in &case.words {
+        builder.begin_block();
+        builder.begin_insn(pc);
+        let left = isa::translate(builder, word, pc, context).is_err();
+        pc += 4;
+        if left || (pc != end && !builder.follow(pc, pc)) {
+            return (pc, false);
+        }
+    }
+    let ended = builder.ended() || builder.has_branch();
+    (pc, !ended)
+}
+
+/// The end of a turn: what a guest's loop with a counter does, where the counter is state that no case uses. False: the region ends here.
+fn count_turn(builder: &mut Builder<'_>, start: u64, end: u64) -> bool {
+    if !builder.follow(end, end) {
+        return false;
+    }
+    builder.begin_block();
+    builder.begin_insn(end);
+    let counter = Slot { offset: offset_of!(State, cntv_ctl) as u32, width: 64, is_flags: false };
+    let (left, one, zero) = (builder.get(counter), builder.konst(64, 1), builder.konst(64, 0));
+    let left = builder.bin(BinOp::Sub, 64, left, one);
+    builder.put(counter, left);
+    let more = builder.cmp(CmpOp::Ne, 64, left, zero);
+    let branch = |b: &mut Builder<'_>| {
+        let target = b.konst(64, start.into());
+        b.branch(target, BranchKind::Jump).map(|()| [])
+    };
+    builder.branch_on(more, [], branch, |_| Ok([])).is_ok() && builder.follow(start, end)
 }
 
 const _: () = assert!(CODE + SLOTS * SLOT_BYTES <= MEMORY);

@@ -19,6 +19,7 @@ pub fn write(comment: &str, case: &Case, expected: &Outcome) -> String {
     };
     line("slot", case.slot.into());
     case.words.iter().for_each(|&w| line("word", w.into()));
+    line("turns", if case.turns == 1 { 0 } else { case.turns.into() });
     line("fpcr", case.fpcr.into());
     line("nzcv", case.nzcv.into());
     line("sp", case.sp.into());
@@ -51,7 +52,7 @@ fn registers(line: &mut impl FnMut(&str, u128), prefix: &str, x: &[u64; 31], v: 
 /// # Errors
 /// The line that isn't understood.
 pub fn read(text: &str) -> Result<(Case, Outcome), String> {
-    let mut case = Case { slot: 0, words: Vec::new(), fpcr: 0, nzcv: 0, sp: 0, x: [0; 31], v: [0; 32] };
+    let mut case = Case { slot: 0, words: Vec::new(), turns: 1, fpcr: 0, nzcv: 0, sp: 0, x: [0; 31], v: [0; 32] };
     let mut expected = Outcome { end: End::Ran, pc: 0, nzcv: 0, fpsr: 0, sp: 0, memory: 0, x: [0; 31], v: [0; 32] };
     let (mut end, mut other) = (1, 0);
     for line in text.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {
@@ -63,6 +64,7 @@ pub fn read(text: &str) -> Result<(Case, Outcome), String> {
         match name {
             "slot" => case.slot = small % SLOTS,
             "word" if case.words.len() < MAX_WORDS => case.words.push(small as u32),
+            "turns" => case.turns = small,
             "fpcr" => case.fpcr = small as u32,
             "nzcv" => case.nzcv = small,
             "sp" => case.sp = small,
@@ -86,6 +88,9 @@ pub fn read(text: &str) -> Result<(Case, Outcome), String> {
                 }
             }
         }
+    }
+    if case.turns.checked_mul(case.words.len() as u64).is_none_or(|n| n > MAX_WORDS as u64) {
+        return Err("too many turns".to_owned());
     }
     expected.end = match end {
         1 => End::Ran,

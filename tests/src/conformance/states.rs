@@ -151,6 +151,7 @@ pub fn case(words: Vec<u32>, number: u64, rng: &mut Rng) -> Case {
         x: std::array::from_fn(|_| if rng.below(6) == 0 { rng.vector() as u64 } else { rng.integer() }),
         v: std::array::from_fn(|_| rng.vector()),
         words,
+        turns: 1,
     };
     let mut placed = false;
     for i in 0..case.words.len() {

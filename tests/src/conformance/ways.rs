@@ -5,7 +5,13 @@ use super::{Case, Outcome, agree, comparable};
 use x86_backend::jit::Jit;
 
 /// What they are called.
-pub const NAMES: [&str; 3] = ["interpreted", "translated", "translated for a plain host"];
+pub const NAMES: [&str; 5] = [
+    "interpreted",
+    "translated",
+    "translated for a plain host",
+    "translated as a region",
+    "translated as a region for a plain host",
+];
 
 /// A machine with the compilers for it.
 pub struct Ways {
@@ -31,7 +37,9 @@ impl Ways {
         match way {
             0 => self.machine.interpret(case),
             1 => self.machine.translate(&mut self.host, case, true),
-            _ => self.machine.translate(&mut self.baseline, case, false),
+            2 => self.machine.translate(&mut self.baseline, case, false),
+            3 => self.machine.translate_region(&mut self.host, case, true),
+            _ => self.machine.translate_region(&mut self.baseline, case, false),
         }
     }
 

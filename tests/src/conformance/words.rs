@@ -224,6 +224,20 @@ pub fn may_branch(word: u32) -> bool {
     word & 0x1c00_0000 == 0x1400_0000
 }
 
+/// Whether a word does the same at another address, and always goes on with the next.
+fn repeats(word: u32) -> bool {
+    let address = word & 0x1f00_0000 == 0x1000_0000;
+    let literal = word & 0x3b00_0000 == 0x1800_0000;
+    !(may_branch(word) || address || literal)
+}
+
+/// How often words may run, one turn after the other.
+#[must_use]
+pub fn max_turns(words: &[u32]) -> u64 {
+    let fit = super::MAX_WORDS / words.len().max(1);
+    if words.iter().all(|&w| repeats(w)) { fit as u64 } else { 1 }
+}
+
 /// Whether words can be compared: none is excluded, and none branches to where other cases' code is.
 #[must_use]
 pub fn usable(words: &[u32]) -> bool {

@@ -137,6 +137,7 @@ impl Guest for Toy {
                 fetch: true,
                 device,
                 global: true,
+                code_context: 0,
             });
         }
         let page = va >> PAGE_BITS;
@@ -155,6 +156,7 @@ impl Guest for Toy {
             fetch: entry & entry::EXECUTE != 0,
             device: services.ram(phys, 1).is_none(),
             global: entry & entry::GLOBAL != 0,
+            code_context: 0,
         };
         let permitted = match kind {
             AccessKind::Read => mapping.read,

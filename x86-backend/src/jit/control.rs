@@ -4,7 +4,7 @@ use super::asm::{Alu, Cc, Fixup, Mem, RAX, RBP, RCX, RDX};
 use super::flags::Carry;
 use super::ir::{Code, Op, Val};
 use super::regs::{Gen, Place};
-use crate::runtime::{JUMP_ENTRIES, PAGE_BITS, Runtime};
+use crate::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, PAGE_BITS, Runtime};
 use core::mem::offset_of;
 
 /// An arm that leaves the block, emitted after the main path.
@@ -36,35 +36,49 @@ impl Gen {
         page(self.shared.block_pc) || self.shared.region.is_some_and(|r| r.pages().iter().any(|p| page(*p)))
     }
 
+    /// For branches of that `Runtime::exit_arrival`: where their entries begin in the jump cache, their key, and where they go when
+    /// nothing is found.
+    fn jump_lookup(&self, arrival: u16) -> (i32, Mem, usize) {
+        let arrival = usize::from(arrival);
+        let entries = self.rt(offset_of!(Runtime, jump)).disp + (arrival * ARRIVAL_STRIDE * 16) as i32;
+        let key = match arrival.checked_sub(1) {
+            None => offset_of!(Runtime, jump_key),
+            Some(i) => offset_of!(Runtime, arrival_keys) + 8 * i,
+        };
+        (entries, self.rt(key), self.shared.thunks.lookup[arrival])
+    }
+
     /// Everything is flushed; goes to a constant address.
     pub fn exit_to(&mut self, pc: u64) {
-        if self.same_page(pc) {
+        self.exit_arriving(pc, 0);
+    }
+
+    fn exit_arriving(&mut self, pc: u64, arrival: u16) {
+        if arrival == 0 && self.same_page(pc) {
             let site = self.asm.jmp();
             self.chains.push(ChainStub { site, pc });
             return;
         }
         self.asm.mov_ri(RAX, pc);
-        let entry = (pc >> 2) as usize & (JUMP_ENTRIES - 1);
-        let at = self.rt(offset_of!(Runtime, jump)).disp + (entry * 16) as i32;
-        let key = self.rt(offset_of!(Runtime, jump_key));
+        let (entries, key, missing) = self.jump_lookup(arrival);
+        let at = entries + ((pc >> 2) as usize & (JUMP_ENTRIES - 1)) as i32 * 16;
         self.asm.load(8, RDX, key);
         self.asm.alu(Alu::Xor, true, RDX, RAX);
         self.asm.alu(Alu::Cmp, true, RDX, Mem::new(RBP, at));
-        self.asm.jcc_to(Cc::NE, self.shared.thunks.lookup);
+        self.asm.jcc_to(Cc::NE, missing);
         self.asm.jmp_rm(Mem::new(RBP, at + 8));
     }
 
     /// Everything is flushed; goes to the address in RAX.
-    fn exit_indirect(&mut self) {
-        let at = self.rt(offset_of!(Runtime, jump)).disp;
-        let key = self.rt(offset_of!(Runtime, jump_key));
+    fn exit_indirect(&mut self, arrival: u16) {
+        let (at, key, missing) = self.jump_lookup(arrival);
         self.asm.load(8, RDX, key);
         self.asm.mov_rr(false, RCX, RAX);
         self.asm.shift_i(super::asm::Sh::Shl, false, RCX, 2);
         self.asm.alu_i(Alu::And, false, RCX, (JUMP_ENTRIES as i32 - 1) << 4);
         self.asm.alu(Alu::Xor, true, RDX, RAX);
         self.asm.alu(Alu::Cmp, true, RDX, Mem::indexed(RBP, RCX, 0, at));
-        self.asm.jcc_to(Cc::NE, self.shared.thunks.lookup);
+        self.asm.jcc_to(Cc::NE, missing);
         self.asm.jmp_rm(Mem::indexed(RBP, RCX, 0, at + 8));
     }
 
@@ -72,12 +86,12 @@ impl Gen {
         match op.code {
             Code::Goto => {
                 self.flush_all();
-                self.exit_to(op.imm);
+                self.exit_arriving(op.imm, op.aux);
             }
             Code::GotoInd => {
                 self.flush_all();
                 self.copy_to(RAX, op.va());
-                self.exit_indirect();
+                self.exit_indirect(op.aux);
             }
             _ => {
                 self.flush_all();

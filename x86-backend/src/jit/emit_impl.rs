@@ -170,15 +170,16 @@ impl Emit for Builder<'_> {
         Ok(decl.result.map(|_| v))
     }
 
-    fn branch(&mut self, target: Val, _kind: BranchKind) -> Result<(), Stop> {
+    fn branch(&mut self, target: Val, kind: BranchKind) -> Result<(), Stop> {
         let this = self.b_mut();
         let none = u32::from(NO_RESULT);
+        let arrival = kind.arrival().map_or(0, |i| i as u16 + 1);
         if this.end_block {
             this.push(Op::new(Code::Leave, none).a(target));
         } else if let Some(pc) = this.konst(target) {
-            this.push(Op::new(Code::Goto, none).imm(pc));
+            this.push(Op::new(Code::Goto, none).aux(arrival).imm(pc));
         } else {
-            this.push(Op::new(Code::GotoInd, none).a(target));
+            this.push(Op::new(Code::GotoInd, none).aux(arrival).a(target));
         }
         this.has_branch |= this.depth > this.base;
         this.path_ends();

@@ -103,7 +103,8 @@ pub enum Code {
     Fence,
     /// Helper `aux`; `b` arguments at `a` in [`Ir::args`].
     Call,
-    /// To the constant address `imm`, to `a`, and to `a` through the dispatcher.
+    /// To the constant address `imm`, to `a`, and to `a` through the dispatcher. `aux` of the first two: as
+    /// `Runtime::exit_arrival`.
     Goto,
     GotoInd,
     Leave,

@@ -187,7 +187,8 @@ impl Builder<'_> {
                     b.ended = false;
                     let expected = b.int(64, next);
                     let other = self.cmp(CmpOp::Ne, 64, last.va(), expected);
-                    let kind = BranchKind::Jump;
+                    let arrival = usize::from(last.aux).checked_sub(1);
+                    let kind = arrival.map_or(BranchKind::Jump, |i| BranchKind::ARRIVALS[i]);
                     let guard = self.branch_on(other, [], |b| b.branch(last.va(), kind).map(|()| []), |_| Ok([]));
                     let b = self.b_mut();
                     b.has_branch = false;

@@ -479,6 +479,10 @@ impl Gen {
         self.place.xmms[usize::from(x.0)] = NONE;
         self.loc_mut(v).xmm = NO_REG;
     }
+    /// How many vector registers have nothing in them.
+    pub fn free_xmms(&self) -> usize {
+        (0..16).filter(|i| self.xmm_pins & 1 << i == 0 && self.place.xmms[*i] == NONE).count()
+    }
     pub fn scratch_xmm(&mut self) -> Xmm {
         let mut best = None;
         for i in 0..16u8 {

@@ -1,5 +1,6 @@
 //! Guest state slots: reads are lazy, stores are pending until somebody may look.
 
+use super::asm::Mem;
 use super::flags::Carry;
 use super::ir::{Code, Op, Val};
 use super::regs::{Gen, Loc, NONE, Pending};
@@ -132,6 +133,8 @@ impl Gen {
             let x = self.use_xmm(v);
             self.asm.movups_store(m, x);
             self.xmm_pins = pinned;
+        } else if p.size == 16 && self.free_xmms() < 1 + usize::from(loc.xmm().is_none()) {
+            self.store_scalar(v, m);
         } else if p.size == 16 {
             // A scalar: zeros above it.
             let (gprs, xmms) = (self.gpr_pins, self.xmm_pins);
@@ -152,6 +155,24 @@ impl Gen {
             self.gpr_pins = pinned;
         }
         None
+    }
+
+    /// Stores a scalar with zeros up to 16 bytes and takes no vector register for that: taking one may be what this store is made
+    /// for, of a value in a register that is wanted, and with all registers full of such values there would be no end.
+    fn store_scalar(&mut self, v: Val, m: Mem) {
+        let size = u32::from(self.op(v).w) / 8;
+        if let Some(x) = self.loc(v).xmm() {
+            self.asm.store_x(size, m, x);
+        } else {
+            let pinned = self.gpr_pins;
+            let r = self.use_gpr(v);
+            self.asm.store(size, m, r);
+            self.gpr_pins = pinned;
+        }
+        if size == 4 {
+            self.asm.store_imm(4, m.offset(4), 0);
+        }
+        self.asm.store_imm(8, m.offset(8), 0);
     }
 
     /// Makes the pending stores of one value (which is about to lose its register).

@@ -12,7 +12,8 @@ pub struct Thunks {
     pub enter: usize,
     /// Exits: RAX is the guest address to go on at; CHAIN also has the jump's rel32 field's address in RCX.
     pub chain: usize,
-    pub lookup: usize,
+    /// By `Runtime::exit_arrival`.
+    pub lookup: [usize; 4],
     pub events: usize,
     pub hot: usize,
     pub recheck: usize,
@@ -62,9 +63,16 @@ impl Gen {
         t.recheck = self.asm.pos();
         self.asm.store_imm(4, exit_reason, exit::RECHECK as i32);
         let recheck = self.asm.jmp();
-        t.lookup = self.asm.pos();
-        self.asm.store_imm(4, exit_reason, exit::LOOKUP as i32);
-        for other in [chain, events, hot, recheck] {
+        let mut others = alloc::vec![chain, events, hot, recheck];
+        for arrival in (0..t.lookup.len()).rev() {
+            t.lookup[arrival] = self.asm.pos();
+            self.asm.store_imm(4, exit_reason, exit::LOOKUP as i32);
+            self.asm.store_imm(4, self.rt(offset_of!(Runtime, exit_arrival)), arrival as i32);
+            if arrival != 0 {
+                others.push(self.asm.jmp());
+            }
+        }
+        for other in others {
             self.asm.bind(other);
         }
         self.asm.store(8, exit_pc, RAX);

@@ -4,7 +4,7 @@ use super::listing::body;
 use super::machine::{Compiler, Machine, START, State, host_features, slot};
 use crate::emit::{Access, BinOp, BranchKind, CmpOp, Cond, Emit, Stop, UnOp};
 use crate::jit::{BlockContext, Builder};
-use crate::runtime::{JUMP_ENTRIES, JumpEntry, exit};
+use crate::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, exit};
 
 fn zero() -> State {
     State { x: [0; 8], v: [0; 4], w: [0; 4], h: [0; 4], b: [0; 8], nzcv: 0, pc: 0 }
@@ -88,6 +88,47 @@ fn indirect_branches_use_the_jump_cache() {
     m.cpu.rt.jump[0x5000 >> 2 & (JUMP_ENTRIES - 1)] = JumpEntry { tag, code: other.entry };
     c.jit.enter(vcpu, indirect.entry);
     assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc, m.cpu.state.x[3]), (exit::CHAIN, 0x5004, 1));
+}
+
+#[test]
+fn indirect_branches_arrive_under_keys_of_their_own() {
+    let mut c = Compiler::new(host_features(), false);
+    let mut m = Machine::new(&zero(), true);
+    m.cpu.state.x[2] = 0x5000;
+    m.cpu.rt.arrival_keys = [0x100, 0x200, 0x300];
+    let vcpu = m.ptr();
+    let at = 0x5000 >> 2 & (JUMP_ENTRIES - 1);
+    for (i, kind) in BranchKind::ARRIVALS.into_iter().enumerate() {
+        let indirect = c.compile(0, |b| {
+            b.begin_insn(START);
+            let t = b.get(slot(0, 2));
+            b.branch(t, kind)
+        });
+        // To a constant address on another page.
+        let direct = c.compile(0, |b| {
+            b.begin_insn(START);
+            let t = b.konst(64, 0x5000);
+            b.branch(t, kind)
+        });
+        let other = c.compile_at(block_at(0x5000), 0x5004, |b| {
+            b.begin_insn(0x5000);
+            add_one(b, 3);
+            Ok(())
+        });
+        for branch in [indirect, direct] {
+            // Neither another kind's entry nor another key will do.
+            let entry = JumpEntry { tag: 0x5000 ^ m.cpu.rt.arrival_keys[i], code: other.entry };
+            m.cpu.rt.jump[at] = entry;
+            m.cpu.rt.jump[at + (i + 1) * ARRIVAL_STRIDE] = JumpEntry { tag: 0x5000 ^ m.cpu.rt.jump_key, ..entry };
+            c.jit.enter(vcpu, branch.entry);
+            assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::LOOKUP, 0x5000));
+            assert_eq!(m.cpu.rt.exit_arrival, i as u32 + 1);
+            m.cpu.rt.jump[at + (i + 1) * ARRIVAL_STRIDE] = entry;
+            c.jit.enter(vcpu, branch.entry);
+            assert_eq!((m.cpu.rt.exit_reason, m.cpu.rt.exit_pc), (exit::CHAIN, 0x5004));
+        }
+    }
+    assert_eq!(m.cpu.state.x[3], 6);
 }
 
 #[test]

@@ -269,6 +269,7 @@ impl Machine {
         cpu.state = state.clone();
         cpu.rt.fp.mxcsr = 0x1f80;
         cpu.rt.jump_key = 0x77;
+        cpu.rt.arrival_keys = [0x77; 3];
         // No address hits an entry that nobody made.
         for (i, entry) in cpu.rt.jump.iter_mut().enumerate() {
             entry.tag = ((i as u64 ^ 1) << 2) ^ 0x77;
