@@ -68,6 +68,10 @@ impl Guest for Armv8 {
         ctx::fp_slow(context) == 0
     }
 
+    fn fp_flush(context: u64) -> bool {
+        ctx::fp_flush(context) != 0
+    }
+
     fn strict_alignment(context: u64) -> bool {
         ctx::strict_align(context) != 0
     }
@@ -104,6 +108,7 @@ impl Guest for Armv8 {
     }
 
     fn poll_events(cpu: &mut Cpu) -> bool {
+        let context_changed = helpers::note_inexact(cpu);
         helpers::update_timers(cpu);
         let asserted = cpu.services().irq_asserted();
         let take = asserted && cpu.state.daif & exceptions::DAIF_I == 0;
@@ -113,7 +118,7 @@ impl Guest for Armv8 {
             // Entry masked interrupts; the line stays up until the guest acknowledges.
             cpu.state.irq_line = 1;
         }
-        take
+        take || context_changed
     }
 
     fn disassemble(word: u32, pc: u64, out: &mut dyn core::fmt::Write) -> core::fmt::Result {

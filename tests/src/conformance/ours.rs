@@ -12,7 +12,7 @@ use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::Guest;
 use x86_backend::interp::{self, EngineMemory};
 use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
-use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, exit};
+use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, event, exit};
 
 /// The guest's memory, and the engine behind the slow paths.
 #[repr(align(4096))]
@@ -213,6 +213,7 @@ fn begin(jit: &mut Jit, pc: u64, context: u64) -> Builder<'_> {
         mmu_mode: Armv8::mmu_mode(context, false) as u32,
         unpriv_mode: Armv8::mmu_mode(context, true) as u32,
         fp_inline: Armv8::fp_inline(context),
+        fp_flush: Armv8::fp_flush(context),
         strict_align: Armv8::strict_alignment(context),
         ..BlockContext::default()
     })
@@ -255,7 +256,7 @@ impl Machine {
         Self { cpu, memory, pattern: pattern() }
     }
 
-    fn prepare(&mut self, case: &Case, fill_tlb: bool) {
+    fn prepare(&mut self, case: &Case, fpsr: u64, fill_tlb: bool) {
         let cpu = &mut self.cpu;
         self.memory.words.copy_from_slice(&self.pattern);
         self.memory.faulted = false;
@@ -273,7 +274,8 @@ impl Machine {
         state.pc = case.pc();
         state.nzcv = flags::from_nzcv((case.nzcv >> 28) as u8);
         state.excl_valid = 0;
-        helpers::fpsr_written(cpu, 0);
+        *cpu.rt.events.get_mut() = 0;
+        helpers::fpsr_written(cpu, fpsr);
         helpers::fpcr_written(cpu, case.fpcr.into());
         context::update(&mut cpu.state);
         // Nothing else enters translations.
@@ -327,7 +329,7 @@ impl Machine {
 
     /// Interprets a case.
     pub fn interpret(&mut self, case: &Case) -> Outcome {
-        self.prepare(case, false);
+        self.prepare(case, 0, false);
         for _ in 0..SLOT_BYTES {
             let Some(word) = self.next(case) else { break };
             let mut memory = EngineMemory::of_context::<Armv8>(self.cpu.state.context());
@@ -341,7 +343,19 @@ impl Machine {
     /// # Panics
     /// A block is larger than the code memory.
     pub fn translate(&mut self, jit: &mut Jit, case: &Case, fill_tlb: bool) -> Outcome {
-        self.prepare(case, fill_tlb);
+        let outcome = self.translate_from(jit, case, 0, fill_tlb);
+        let sees_flags = case.words.iter().any(|word| word >> 22 == 0xd500_0000 >> 22);
+        if u64::from(case.fpcr) & context::fpcr::FZ == 0 || sees_flags {
+            return outcome;
+        }
+        // The host's unit flushes only when Inexact is set already; then all else is the same.
+        let mut flushed = self.translate_from(jit, case, context::FPSR_IXC, fill_tlb);
+        flushed.fpsr &= outcome.fpsr | !context::FPSR_IXC;
+        flushed
+    }
+
+    fn translate_from(&mut self, jit: &mut Jit, case: &Case, fpsr: u64, fill_tlb: bool) -> Outcome {
+        self.prepare(case, fpsr, fill_tlb);
         for _ in 0..SLOT_BYTES {
             if self.next(case).is_none() {
                 break;
@@ -366,6 +380,9 @@ impl Machine {
             jit.enter((&raw mut *self.cpu).cast(), block.entry);
             if self.cpu.rt.exit_reason != exit::STATE {
                 self.cpu.state.pc = self.cpu.rt.exit_pc;
+            }
+            if std::mem::take(self.cpu.rt.events.get_mut()) & event::INEXACT != 0 {
+                helpers::note_inexact(&mut self.cpu);
             }
         }
         self.outcome()

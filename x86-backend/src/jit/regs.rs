@@ -55,6 +55,11 @@ pub(super) struct Gen {
     pub cold_exits: Vec<super::stubs::ColdExit>,
     pub stub_stores: Vec<super::stubs::ColdStore>,
     pub slow_evals: Vec<super::fp::SlowEval>,
+    /// What is known of each value's lanes, where denormals are flushed.
+    pub normal: Vec<super::denormals::Normal>,
+    pub denormal_stubs: Vec<super::denormals::DenormalStub>,
+    /// Arms that leave the block are being emitted.
+    pub out_of_line: bool,
     pub gpr_pins: u16,
     pub xmm_pins: u16,
     /// The frame overflowed, or the IR was inconsistent: the block cannot be used.
@@ -86,6 +91,9 @@ impl Gen {
             cold_exits: Vec::new(),
             stub_stores: Vec::new(),
             slow_evals: Vec::new(),
+            normal: Vec::new(),
+            denormal_stubs: Vec::new(),
+            out_of_line: false,
             gpr_pins: 0,
             xmm_pins: 0,
             failed: false,
@@ -112,6 +120,8 @@ impl Gen {
         self.mem_stubs.clear();
         self.cold_exits.clear();
         self.stub_stores.clear();
+        self.denormal_stubs.clear();
+        self.out_of_line = false;
         self.gpr_pins = 0;
         self.xmm_pins = 0;
         self.loop_head = None;
