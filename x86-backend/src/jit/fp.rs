@@ -12,6 +12,8 @@
 //! Where the guest flushes denormals, the host does, too: [`super::denormals`] has the rest. It must not use the alternative
 //! half-precision format, or flush half precision: [`crate::guest::Guest::fp_inline`].
 //!
+//! Results of arithmetic need not be looked at at once: [`super::checks`].
+//!
 //! An out-of-line evaluation skips what follows its jump: registers are asked for before, because freeing one may emit
 //! a store.
 //!
@@ -64,8 +66,8 @@ pub(super) struct Format {
     pub width: u32,
 }
 
-const SINGLE: Format = Format { wide: false, fraction: 23, bias: 127, width: 32 };
-const DOUBLE: Format = Format { wide: true, fraction: 52, bias: 1023, width: 64 };
+pub(super) const SINGLE: Format = Format { wide: false, fraction: 23, bias: 127, width: 32 };
+pub(super) const DOUBLE: Format = Format { wide: true, fraction: 52, bias: 1023, width: 64 };
 
 impl Format {
     const fn of(fmt: FpFmt) -> Option<Self> {
@@ -98,7 +100,7 @@ impl Format {
         }
     }
     /// Opcode of an arithmetic instruction in the shape's form.
-    const fn op(self, shape: Shape, byte: u8) -> Opc {
+    pub const fn op(self, shape: Shape, byte: u8) -> Opc {
         match (shape, self.wide) {
             (Shape::Scalar, false) => Opc::new(0xf3, 1, byte),
             (Shape::Scalar, true) => Opc::new(0xf2, 1, byte),
@@ -115,17 +117,17 @@ const MIN: u8 = 0x5d;
 const DIV: u8 = 0x5e;
 const MAX: u8 = 0x5f;
 const SQRT: u8 = 0x51;
-const CMP: u8 = 0xc2;
-const ANDPS: Opc = Opc::new(0, 1, 0x54);
-const ORPS: Opc = Opc::new(0, 1, 0x56);
+pub(super) const CMP: u8 = 0xc2;
+pub(super) const ANDPS: Opc = Opc::new(0, 1, 0x54);
+pub(super) const ORPS: Opc = Opc::new(0, 1, 0x56);
 const XORPS: Opc = Opc::new(0, 1, 0x57);
 /// Predicates of comparisons.
 const EQ: u8 = 0;
 const LT: u8 = 1;
 const LE: u8 = 2;
-const UNORD: u8 = 3;
+pub(super) const UNORD: u8 = 3;
 /// Equal or unordered, quiet (AVX).
-const EQ_UQ: u8 = 8;
+pub(super) const EQ_UQ: u8 = 8;
 
 impl Gen {
     /// Lowers a floating-point operation; false when it has no inline form.
@@ -173,7 +175,7 @@ impl Gen {
         }
     }
 
-    fn format(fmt: FpFmt, lanes: u32) -> Option<(Format, Shape)> {
+    pub(super) fn format(fmt: FpFmt, lanes: u32) -> Option<(Format, Shape)> {
         let f = Format::of(fmt)?;
         Some((f, f.shape(lanes)?))
     }
@@ -233,7 +235,7 @@ impl Gen {
         self.asm.jcc(Cc::NE)
     }
 
-    fn ucomis(&mut self, f: Format, a: Xmm, b: Xmm) {
+    pub(super) fn ucomis(&mut self, f: Format, a: Xmm, b: Xmm) {
         self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, 0x2e), a, b);
     }
 
@@ -304,6 +306,11 @@ impl Gen {
             jump
         } else {
             self.v3(opc, d, a, b);
+            if kind != FpBinOp::Abd && self.may_wait(op, f) {
+                self.fp_finish(d, shape);
+                self.wait_for_check(v, op, d, f, shape, tiny);
+                return true;
+            }
             if tiny { self.jump_nan_or_tiny(f, shape, d) } else { self.jump_unordered(f, shape, d, d) }
         };
         if kind == FpBinOp::Abd {
@@ -324,6 +331,11 @@ impl Gen {
                     self.v3(f.op(shape, SQRT), d, s, s);
                 } else {
                     self.v2(f.op(shape, SQRT), d, s);
+                }
+                if self.may_wait(op, f) {
+                    self.fp_finish(d, shape);
+                    self.wait_for_check(v, op, d, f, shape, false);
+                    return true;
                 }
                 let jump = self.jump_unordered(f, shape, d, d);
                 self.fp_finish(d, shape);
@@ -404,6 +416,11 @@ impl Gen {
         }
         let byte = if shape == Shape::Scalar { 0xb9 } else { 0xb8 };
         self.asm.vex(p38(byte), f.wide, d.0, x.0, y, None);
+        if self.may_wait(op, f) {
+            self.fp_finish(d, shape);
+            self.wait_for_check(v, op, d, f, shape, true);
+            return;
+        }
         let jump = self.jump_nan_or_tiny(f, shape, d);
         self.fp_finish(d, shape);
         self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));

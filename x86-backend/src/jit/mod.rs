@@ -18,6 +18,7 @@ mod arms;
 pub mod asm;
 mod build;
 mod calls;
+mod checks;
 mod control;
 mod denormals;
 mod emit_impl;
@@ -420,6 +421,7 @@ impl Gen {
         }
         self.emit_mem_stubs();
         self.emit_slow_evals();
+        self.emit_failed_checks();
         self.emit_denormal_stubs();
         self.emit_chain_stubs();
         let thunks = self.shared.thunks;
@@ -501,6 +503,9 @@ impl Gen {
     fn lower(&mut self, i: usize) -> usize {
         let op = self.ir.ops[i];
         let v = Val(i as u32);
+        if !self.waiting.is_empty() {
+            self.checks_before(i, op);
+        }
         match op.code {
             Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf => {}
             Code::Insn => self.pc = op.imm,

@@ -58,6 +58,11 @@ pub(super) struct Gen {
     /// What is known of each value's lanes, where denormals are flushed.
     pub normal: Vec<super::denormals::Normal>,
     pub denormal_stubs: Vec<super::denormals::DenormalStub>,
+    /// Operations whose results wait for a check, and the registers of those.
+    pub waiting: Vec<super::checks::Waiting>,
+    pub waiting_pins: u16,
+    pub members: Vec<super::checks::Member>,
+    pub failed_checks: Vec<super::checks::FailedCheck>,
     /// Arms that leave the block are being emitted.
     pub out_of_line: bool,
     pub gpr_pins: u16,
@@ -93,6 +98,10 @@ impl Gen {
             slow_evals: Vec::new(),
             normal: Vec::new(),
             denormal_stubs: Vec::new(),
+            waiting: Vec::new(),
+            waiting_pins: 0,
+            members: Vec::new(),
+            failed_checks: Vec::new(),
             out_of_line: false,
             gpr_pins: 0,
             xmm_pins: 0,
@@ -122,6 +131,10 @@ impl Gen {
         self.stub_stores.clear();
         self.denormal_stubs.clear();
         self.out_of_line = false;
+        self.waiting.clear();
+        self.waiting_pins = 0;
+        self.members.clear();
+        self.failed_checks.clear();
         self.gpr_pins = 0;
         self.xmm_pins = 0;
         self.loop_head = None;
@@ -480,7 +493,7 @@ impl Gen {
     pub fn scratch_xmm(&mut self) -> Xmm {
         let mut best = None;
         for i in 0..16u8 {
-            if self.xmm_pins & 1 << i != 0 {
+            if (self.xmm_pins | self.waiting_pins) & 1 << i != 0 {
                 continue;
             }
             let v = self.place.xmms[usize::from(i)];

@@ -2,6 +2,7 @@
 
 use super::Windows;
 use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RAX, RSP, Xmm};
+use super::checks::{Group, Temps};
 use super::flags::Place1;
 use super::ir::{Code, Op, Val};
 use super::reach::{MemAccess, Misses};
@@ -72,6 +73,7 @@ pub(super) struct MemStub {
     back: usize,
     pc: u64,
     stores: (usize, usize),
+    waiting: Option<Group>,
     vectors: bool,
 }
 
@@ -80,6 +82,7 @@ pub(super) struct MemStub {
 pub(super) struct ColdExit {
     site: Fixup,
     stores: (usize, usize),
+    waiting: Option<Group>,
     pc: u64,
     /// For pending events, not by the guest's branch.
     events: bool,
@@ -147,36 +150,39 @@ impl Gen {
             Windows::Hot => self.shared.region.is_some(),
             Windows::Always => true,
         };
+        let temps = self.check_temps();
         if through_window {
             let (misses, site) = self.window(&access);
             self.sites.0.push(site);
-            self.add_stub(access, misses, Some(self.sites.0.len() - 1));
+            self.add_stub(access, misses, Some(self.sites.0.len() - 1), temps);
         } else {
             let misses = self.tlb_probe(&access);
-            self.add_stub(access, misses, None);
+            self.add_stub(access, misses, None, temps);
         }
     }
 
     /// An access that the engine has to make in any case.
     pub fn add_slow_access(&mut self, access: MemAccess, away: Fixup) {
-        self.add_stub(access, [Some(away), None, None], None);
+        self.add_stub(access, [Some(away), None, None], None, None);
     }
 
-    fn add_stub(&mut self, access: MemAccess, misses: Misses, site: Option<usize>) {
+    fn add_stub(&mut self, access: MemAccess, misses: Misses, site: Option<usize>, temps: Option<Temps>) {
         let stores = self.note_stores();
+        let waiting = self.waiting_group(temps);
         let vectors = self.place.xmms.iter().any(|v| *v != NONE);
-        self.mem_stubs.push(MemStub { access, misses, site, back: 0, pc: self.pc, stores, vectors });
+        self.mem_stubs.push(MemStub { access, misses, site, back: 0, pc: self.pc, stores, waiting, vectors });
     }
 
-    pub fn add_cold_exit(&mut self, site: Fixup, pc: u64) {
+    pub fn add_cold_exit(&mut self, site: Fixup, pc: u64, temps: Option<Temps>) {
         let stores = self.note_stores();
-        self.cold_exits.push(ColdExit { site, stores, pc, events: false });
+        let waiting = self.waiting_group(temps);
+        self.cold_exits.push(ColdExit { site, stores, waiting, pc, events: false });
     }
 
     /// A way out at a loop's end for pending events: the guest goes on at `pc`.
     pub fn add_event_exit(&mut self, site: Fixup, pc: u64) {
         let stores = self.note_stores();
-        self.cold_exits.push(ColdExit { site, stores, pc, events: true });
+        self.cold_exits.push(ColdExit { site, stores, waiting: None, pc, events: true });
     }
 
     pub fn end_access(&mut self) {
@@ -236,8 +242,9 @@ impl Gen {
 
     pub fn emit_cold_exits(&mut self) {
         for i in 0..self.cold_exits.len() {
-            let ColdExit { site, stores, pc, events } = self.cold_exits[i];
+            let ColdExit { site, stores, waiting, pc, events } = self.cold_exits[i];
             self.asm.bind(site);
+            self.check_out_of_line(waiting);
             self.cold_stores(stores);
             if events {
                 self.asm.mov_ri(RAX, pc);
@@ -256,7 +263,7 @@ impl Gen {
 
     pub fn emit_mem_stubs(&mut self) {
         for i in 0..self.mem_stubs.len() {
-            let MemStub { access, misses, site, stores, pc, vectors, back } = self.mem_stubs[i];
+            let MemStub { access, misses, site, stores, waiting, pc, vectors, back } = self.mem_stubs[i];
             let MemAccess { kind, desc, va, operands, second, .. } = access;
             self.bind_misses(misses);
             if let Some(site) = site {
@@ -272,6 +279,7 @@ impl Gen {
                 let number = self.rt(offset_of!(Runtime, site));
                 self.asm.store_imm(4, number, site as i32);
             }
+            self.check_out_of_line(waiting);
             self.cold_stores(stores);
             self.store_pc(pc);
             self.slow_call(kind, va, operands, desc, vectors, 0);
