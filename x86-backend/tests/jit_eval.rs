@@ -213,7 +213,7 @@ impl Random {
             2 => 0,
             3 => self.next() & 3,
             4 => top & !self.below(2),
-            _ => 1 << self.below(fraction) | self.below(2),
+            _ => 1 << self.below(fraction.into()) | self.below(2),
         };
         (self.next() & 1) << (width - 1) | exp << fraction | frac
     }
@@ -469,4 +469,47 @@ fn floating_point_conversions() {
         }
     }
     check(&ops, 600);
+}
+
+/// More scalars wait to be stored to vector registers than the host has registers: taking one away from its value stores it.
+#[test]
+fn scalars_in_all_vector_registers() {
+    const COUNT: usize = 24;
+    for fmt in [FpFmt::F32, FpFmt::F64] {
+        let w = fmt.width();
+        for features in [host_features(), HostFeatures::empty()] {
+            let (mut cpu, mut jit) = (vcpu(), jit(features));
+            let at = |i: usize| slot(offset_of!(State, rest) + 16 * i, 128);
+            let mut b = jit.begin(BlockContext { pc: 0x1000, fp_inline: true, ..BlockContext::default() });
+            let mut values = Vec::new();
+            for i in 0..COUNT {
+                b.begin_insn(0x1000 + 4 * i as u64);
+                let vector = b.get(at(i));
+                let x = b.lane(w, vector, 0);
+                let y = b.fp_bin(FpBinOp::Add, fmt, 1, x, x);
+                let wide = b.zext(w, 128, y);
+                b.put(at(i), wide);
+                values.push(y);
+            }
+            let mut sum = values[0];
+            for y in &values {
+                sum = b.fp_bin(FpBinOp::Add, fmt, 1, sum, *y);
+            }
+            let wide = b.zext(w, 128, sum);
+            b.put(slot(offset_of!(State, result), 128), wide);
+            let block = b.finish(1 << 20).expect("the buffer has room");
+            let number = |x: f64| if w == 64 { x.to_bits() } else { u64::from((x as f32).to_bits()) };
+            for i in 0..COUNT {
+                cpu.state.rest[2 * i] = number(i as f64 + 0.5);
+                cpu.state.rest[2 * i + 1] = u64::MAX;
+            }
+            cpu.rt.fp = FpEnv { mxcsr: 0x1f80, ..FpEnv::default() };
+            jit.enter((&raw mut *cpu).cast(), block.entry);
+            for i in 0..COUNT {
+                assert_eq!(cpu.state.rest[2 * i..2 * i + 2], [number(2.0 * i as f64 + 1.0), 0], "{fmt:?} {i}");
+            }
+            let total = (COUNT * COUNT) as f64 + 1.0;
+            assert_eq!(cpu.state.result, u128::from(number(total)), "{fmt:?}");
+        }
+    }
 }

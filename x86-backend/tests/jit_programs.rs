@@ -476,6 +476,7 @@ impl<B: Emit> Gen<'_, B> {
             9 => {
                 let n = self.r.pick(&[32, 64]);
                 let signed = self.r.below(2) == 0;
+                let fmt = self.r.pick(&[fmt, fmt, FpFmt::F16]);
                 let a = self.int(n);
                 let v = self.b.int_to_fp(n, signed, 0, fmt, a);
                 self.put_scalar(fmt, v);

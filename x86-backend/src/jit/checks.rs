@@ -156,8 +156,7 @@ impl Gen {
             Code::Eval => match EvalOp::unpack(op.imm) {
                 Some(what) if self.shared.fp_inline => match self.member_format(what) {
                     Some(f) => full() || !self.may_wait(op, f) || self.reads_otherwise(op, f),
-                    None if matches!(what, EvalOp::IntToFp { n: 32 | 64, .. }) => full() || reads(),
-                    None => true,
+                    None => !Self::leaves_alone(what) || full() || reads(),
                 },
                 _ => true,
             },
@@ -176,6 +175,14 @@ impl Gen {
             | EvalOp::FpUn { op: FpUnOp::Sqrt, fmt, lanes }
             | EvalOp::FpFma { fmt, lanes } => Self::format(fmt, lanes).map(|(f, _)| f),
             _ => None,
+        }
+    }
+
+    /// Whether an operation that is no member is done inline, so that all stays in its registers.
+    fn leaves_alone(what: EvalOp) -> bool {
+        match what {
+            EvalOp::IntToFp { n: 32 | 64, fbits: 0..=64, fmt, .. } => Self::format(fmt, 1).is_some(),
+            _ => false,
         }
     }
 

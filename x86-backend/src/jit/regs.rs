@@ -490,6 +490,11 @@ impl Gen {
         self.place.xmms[usize::from(x.0)] = NONE;
         self.loc_mut(v).xmm = NO_REG;
     }
+    /// Whether a vector register can be had without taking it away from a value.
+    pub fn has_free_xmm(&self) -> bool {
+        let pins = self.xmm_pins | self.waiting_pins;
+        (0..16).any(|i| pins & 1 << i == 0 && self.place.xmms[i] == NONE)
+    }
     pub fn scratch_xmm(&mut self) -> Xmm {
         let mut best = None;
         for i in 0..16u8 {

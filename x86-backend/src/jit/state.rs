@@ -136,9 +136,18 @@ impl Gen {
             // A scalar: zeros above it.
             let (gprs, xmms) = (self.gpr_pins, self.xmm_pins);
             let x = self.use_xmm(v);
-            let t = self.scratch_xmm();
-            self.zext_xmm(u32::from(op.w), t, x);
-            self.asm.movups_store(m, t);
+            if self.has_free_xmm() {
+                let t = self.scratch_xmm();
+                self.zext_xmm(u32::from(op.w), t, x);
+                self.asm.movups_store(m, t);
+            } else {
+                // Freeing a register may be what this store is made for.
+                self.asm.store_x(u32::from(op.w) / 8, m, x);
+                if op.w == 32 {
+                    self.asm.store_imm(4, m.offset(4), 0);
+                }
+                self.asm.store_imm(8, m.offset(8), 0);
+            }
             (self.gpr_pins, self.xmm_pins) = (gprs, xmms);
         } else if loc.lazy && loc.gpr().is_none() && op.is_flags() && op.code != Code::Eval {
             self.store_flags(v, p.offset);

@@ -214,15 +214,24 @@ impl Gen {
                     g.asm.store(8, upper, RAX);
                 }
             }),
-            Cold::Const(k) => self.with_rax(|g| {
-                g.asm.mov_ri(RAX, k as u64);
-                g.asm.store(s.size.min(8), m, RAX);
+            Cold::Const(k) => {
+                self.cold_constant(s.size.min(8), m, k as u64);
                 if s.size == 16 {
-                    g.asm.mov_ri(RAX, (k >> 64) as u64);
-                    g.asm.store(8, upper, RAX);
+                    self.cold_constant(8, upper, (k >> 64) as u64);
                 }
-            }),
+            }
             Cold::Flags(op, a, b) => self.store_flags_cold(op, a, b, s.offset),
+        }
+    }
+
+    fn cold_constant(&mut self, size: u32, m: Mem, k: u64) {
+        match i32::try_from(k as i64) {
+            Ok(k) => self.asm.store_imm(size, m, k),
+            Err(_) if size <= 4 => self.asm.store_imm(size, m, k as i32),
+            Err(_) => self.with_rax(|g| {
+                g.asm.mov_ri(RAX, k);
+                g.asm.store(size, m, RAX);
+            }),
         }
     }
 
