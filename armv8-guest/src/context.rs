@@ -4,16 +4,19 @@ use crate::isa::State;
 use crate::mmu::{Regime, sctlr};
 use x86_backend::runtime::FpEnv;
 
-/// FPCR fields that exist, and those the host's unit can't follow.
+/// FPCR fields that exist, and those the host's unit can't follow. FZ it can follow if FPSR.IXC is set.
 pub mod fpcr {
     pub const AHP: u64 = 1 << 26;
     pub const DN: u64 = 1 << 25;
     pub const FZ: u64 = 1 << 24;
     pub const FZ16: u64 = 1 << 19;
     pub const ROUNDING_SHIFT: u32 = 22;
-    pub const SLOW: u64 = AHP | DN | FZ | FZ16;
-    pub const MASK: u64 = SLOW | (3 << ROUNDING_SHIFT);
+    pub const SLOW: u64 = AHP | FZ16;
+    pub const MASK: u64 = SLOW | DN | FZ | (3 << ROUNDING_SHIFT);
 }
+
+/// FPSR.IXC: cumulative Inexact.
+pub const FPSR_IXC: u64 = 1 << 4;
 
 /// The stack pointer in use.
 #[must_use]
@@ -35,7 +38,10 @@ pub fn update(state: &mut State) {
         1 => u8::from(state.el == 0),
         _ => 1,
     };
-    state.fp_slow = u8::from(state.fpcr & fpcr::SLOW != 0);
+    let (flush, inexact) = (state.fpcr & fpcr::FZ != 0, state.fpsr & FPSR_IXC != 0);
+    let slow = state.fpcr & fpcr::SLOW != 0 || (flush && !inexact);
+    state.fp_slow = u8::from(slow);
+    state.fp_flush = u8::from(flush && !slow);
     state.strict_align = u8::from(state.sctlr_el1 & sctlr::A != 0);
     state.sp_check = sp_check(state);
     let strict = if state.el == 0 { sctlr::BT0 } else { sctlr::BT1 };
@@ -55,6 +61,8 @@ fn update_pointer_authentication(state: &mut State) {
 
 /// MXCSR with all exceptions masked and no flags, rounding to nearest.
 const MXCSR_MASKED: u32 = 0x1f80;
+/// MXCSR's denormals-are-zeros and flush-to-zero.
+const MXCSR_FLUSH: u32 = 0x8040;
 
 /// FPCR as the host's unit and the software implementation see it; MXCSR comes without sticky flags.
 #[must_use]
@@ -73,5 +81,6 @@ pub fn fp_environment(fpcr: u64) -> (u32, u32) {
             control |= flag;
         }
     }
-    (MXCSR_MASKED | (host_rounding << 13), control)
+    let flush = if fpcr & fpcr::FZ != 0 { MXCSR_FLUSH } else { 0 };
+    (MXCSR_MASKED | (host_rounding << 13) | flush, control)
 }

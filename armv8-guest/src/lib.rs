@@ -69,6 +69,10 @@ impl Guest for Armv8 {
         ctx::fp_slow(context) == 0
     }
 
+    fn fp_flush(context: u64) -> bool {
+        ctx::fp_flush(context) != 0
+    }
+
     fn strict_alignment(context: u64) -> bool {
         ctx::strict_align(context) != 0
     }
@@ -113,6 +117,7 @@ impl Guest for Armv8 {
     }
 
     fn poll_events(cpu: &mut Cpu) -> bool {
+        let context_changed = helpers::note_inexact(cpu);
         helpers::update_timers(cpu);
         let asserted = cpu.services().irq_asserted();
         let take = asserted && cpu.state.daif & exceptions::DAIF_I == 0;
@@ -122,7 +127,7 @@ impl Guest for Armv8 {
             // Entry masked interrupts; the line stays up until the guest acknowledges.
             cpu.state.irq_line = 1;
         }
-        take
+        take || context_changed
     }
 
     fn disassemble(word: u32, pc: u64, out: &mut dyn core::fmt::Write) -> core::fmt::Result {

@@ -178,6 +178,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             mmu_mode: G::mmu_mode(key.context, false) as u32,
             unpriv_mode: G::mmu_mode(key.context, true) as u32,
             fp_inline: G::fp_inline(key.context),
+            fp_flush: G::fp_flush(key.context),
             strict_align: G::strict_alignment(key.context),
             heat: None,
             region: None,

@@ -133,6 +133,12 @@ pub trait Guest: Sized + 'static {
     /// Whether floating-point operations may be done by the host's unit under `FpEnv::mxcsr` in that context
     /// (otherwise each is a call to the software implementation).
     fn fp_inline(context: u64) -> bool;
+    /// Whether, in a context with [`Guest::fp_inline`], denormal operands and results count as zeros. `FpEnv::mxcsr` then says so
+    /// too, and the guest's cumulative Inexact is set already: the host raises it when it flushes a result, the guest may not.
+    /// [`crate::runtime::event::INEXACT`] tells when that may have changed.
+    fn fp_flush(_context: u64) -> bool {
+        false
+    }
     /// Whether an access of `size` bytes that is not aligned must take the slow path, in that context.
     fn strict_alignment(context: u64) -> bool;
 
@@ -156,8 +162,8 @@ pub trait Guest: Sized + 'static {
     fn alignment_fault(kind: AccessKind) -> Self::Fault;
     /// Takes the exception for a failed data access at `va`, or a failed fetch, of the instruction at the state's PC.
     fn raise(cpu: &mut Vcpu<Self::State>, fault: Self::Fault, va: u64, kind: AccessKind, access: crate::emit::Access);
-    /// Called when events are pending: takes an interrupt exception if one is asserted and unmasked. Returns whether
-    /// the state changed.
+    /// Called when events are pending: takes an interrupt exception if one is asserted and unmasked, brings the context up to
+    /// date. Returns whether the state changed.
     fn poll_events(cpu: &mut Vcpu<Self::State>) -> bool;
     /// Disassembles one instruction into `out`.
     fn disassemble(word: u32, pc: u64, out: &mut dyn core::fmt::Write) -> core::fmt::Result;

@@ -85,7 +85,7 @@ pub struct JumpEntry {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct FpEnv {
-    /// MXCSR to run translated code with (all exceptions masked, rounding as the guest's, sticky flags).
+    /// MXCSR to run translated code with (all exceptions masked, rounding and flushing as the guest's, sticky flags).
     pub mxcsr: u32,
     /// Control bits, see [`FpEnv`]'s constants.
     pub control: u32,
@@ -141,6 +141,8 @@ pub mod event {
     pub const HOST: u32 = 2;
     /// Another part of the engine asked to leave translated code.
     pub const LEAVE: u32 = 4;
+    /// Software floating point that flushes denormals has raised Inexact: the guest may want another context.
+    pub const INEXACT: u32 = 8;
 }
 
 /// Entry points of the engine that translated code's slow paths call. All `extern "sysv64"`.

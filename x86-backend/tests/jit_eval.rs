@@ -149,30 +149,58 @@ fn record(b: &mut Builder<'_>, op: EvalOp, idx: [u8; 16], through_vectors: bool)
     }
 }
 
+/// Bits of a format, and of its fraction.
+fn layout(fmt: FpFmt) -> (u32, u32) {
+    match fmt {
+        FpFmt::F16 => (16, 10),
+        FpFmt::F32 => (32, 23),
+        FpFmt::F64 => (64, 52),
+    }
+}
+
 /// xorshift64*: deterministic, so that a failure repeats.
-struct Random(u64);
+struct Random {
+    state: u64,
+    /// Floating-point operands are at the edge of underflow.
+    edges: bool,
+}
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
     fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
+    /// A number whose products, sums and quotients with others of these are about as small as normal numbers get.
+    fn edge(&mut self, fmt: FpFmt) -> u64 {
+        let (width, fraction) = layout(fmt);
+        let bias = (1u64 << (width - 2 - fraction)) - 1;
+        let least = 1u64 << fraction;
+        // Powers of two, whose pairs multiply to the least normal number and its neighbours, or numbers next to them.
+        let power = match self.below(4) {
+            0 => bias,
+            1 => bias - 1 + self.below(3),
+            2 => bias.div_ceil(2) + self.below(2),
+            _ => return self.edge_magnitude(least, width),
+        } << fraction;
+        (self.next() & 1) << (width - 1) | (power + self.below(5) - 2)
+    }
+    fn edge_magnitude(&mut self, least: u64, width: u32) -> u64 {
+        let special = [0, 1, least - 1, least, least + 1, 2 * least - 1, 2 * least];
+        (self.next() & 1) << (width - 1) | special[self.below(7) as usize]
+    }
     fn float(&mut self, fmt: FpFmt) -> u64 {
-        let (width, fraction) = match fmt {
-            FpFmt::F16 => (16, 10),
-            FpFmt::F32 => (32, 23),
-            FpFmt::F64 => (64, 52),
-        };
+        let (width, fraction) = layout(fmt);
         let ones = (1u64 << (width - 1 - fraction)) - 1;
         let top = (1u64 << fraction) - 1;
         let exp = match self.below(10) {
             0 | 1 => self.next() & ones,
-            2 => self.below(2),
+            2 => self.below(3),
+            3 if self.below(3) == 0 => self.below(2),
             3 => ones,
             4 => ones - 1 - self.below(2),
             // Products and quotients near the least normal number.
@@ -186,7 +214,7 @@ impl Random {
             2 => 0,
             3 => self.next() & 3,
             4 => top & !self.below(2),
-            _ => 1 << self.below(fraction) | self.below(2),
+            _ => 1 << self.below(fraction.into()) | self.below(2),
         };
         (self.next() & 1) << (width - 1) | exp << fraction | frac
     }
@@ -216,7 +244,9 @@ impl Random {
             | EvalOp::FpToInt { fmt, .. } => {
                 // Garbage above a scalar must not matter.
                 let w = fmt.width();
-                (0..128 / w).fold(0, |v, i| v | u128::from(self.float(fmt)) << (i * w))
+                let edge = self.edges;
+                let mut lane = || if edge { self.edge(fmt) } else { self.float(fmt) };
+                (0..128 / w).fold(0, |v, i| v | u128::from(lane()) << (i * w))
             }
             EvalOp::IntToFp { .. } => u128::from(self.integer()) | u128::from(self.next()) << 64,
             _ => self.bytes(),
@@ -237,12 +267,12 @@ fn check(ops: &[EvalOp], cases: usize) {
     let full = host_features();
     let without_avx = full & !(HostFeatures::AVX | HostFeatures::AVX2 | HostFeatures::FMA | HostFeatures::F16C);
     let mut cpu = vcpu();
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random { state: 0x9e37_79b9_7f4a_7c15, edges: false };
     let mut wrong = Vec::new();
     for features in [full, without_avx, HostFeatures::empty()] {
         let mut jit = jit(features);
         for &op in ops {
-            for through_vectors in [false, true] {
+            for (through_vectors, flush) in [(false, false), (true, false), (false, true), (true, true)] {
                 jit.reset();
                 let mut idx = random.bytes().to_le_bytes().map(|i| i & 0x3f);
                 if random.below(3) == 0 {
@@ -252,21 +282,25 @@ fn check(ops: &[EvalOp], cases: usize) {
                     idx = idx.map(|i| if i > 15 { 32 } else { i });
                 }
                 let pc = 0x1000;
-                let mut b = jit.begin(BlockContext { pc, fp_inline: true, ..BlockContext::default() });
+                let mut b = jit.begin(BlockContext { pc, fp_inline: true, fp_flush: flush, ..BlockContext::default() });
                 record(&mut b, op, idx, through_vectors);
                 let block = b.finish(1 << 20).expect("the buffer has room");
                 let mut failures = 0;
-                for _ in 0..cases {
+                for case in 0..cases {
+                    random.edges = case % 2 == 1;
                     let (mode, rc) = [(0, 0), (1, 2), (2, 1), (3, 3)][random.below(4) as usize];
                     let default_nan = if random.below(4) == 0 { FpEnv::DEFAULT_NAN } else { 0 };
-                    let control = mode | default_nan;
-                    let mxcsr = 0x1f80 | rc << 13;
+                    // Flushing (DAZ and FTZ) comes with Inexact set.
+                    let (flags, daz_ftz, raised) =
+                        if flush { (FpEnv::FLUSH, 0x8040, FpEnv::INEXACT) } else { (0, 0, 0) };
+                    let control = mode | default_nan | flags;
+                    let mxcsr = 0x1f80 | rc << 13 | daz_ftz;
                     let args: [u128; 3] = std::array::from_fn(|_| random.operand(op));
-                    cpu.rt.fp = FpEnv { mxcsr, control, ..FpEnv::default() };
+                    cpu.rt.fp = FpEnv { mxcsr, control, raised, ..FpEnv::default() };
                     cpu.state.args = args;
                     cpu.state.result = 0x1234;
                     jit.enter((&raw mut *cpu).cast(), block.entry);
-                    let mut env = FpEnv { control, ..FpEnv::default() };
+                    let mut env = FpEnv { control, raised, ..FpEnv::default() };
                     let (operands, result) = widths(op);
                     let mut inputs = args;
                     for (i, &n) in operands.iter().enumerate() {
@@ -283,7 +317,7 @@ fn check(ops: &[EvalOp], cases: usize) {
                         failures += 1;
                         if failures <= 2 {
                             wrong.push(format!(
-                                "{op:?} {features:?} vectors {through_vectors} control {control:#x} {idx:x?}\n  {:#x} {:#x} {:#x}: \
+                                "{op:?} {features:?} vectors {through_vectors} flush {flush} control {control:#x} {idx:x?}\n  {:#x} {:#x} {:#x}: \
                                  {got:#x} {raised:#x}, expected {want:#x} {:#x}",
                                 inputs[0], inputs[1], inputs[2], env.raised
                             ));
@@ -436,4 +470,47 @@ fn floating_point_conversions() {
         }
     }
     check(&ops, 600);
+}
+
+/// More scalars wait to be stored to vector registers than the host has registers: taking one away from its value stores it.
+#[test]
+fn scalars_in_all_vector_registers() {
+    const COUNT: usize = 24;
+    for fmt in [FpFmt::F32, FpFmt::F64] {
+        let w = fmt.width();
+        for features in [host_features(), HostFeatures::empty()] {
+            let (mut cpu, mut jit) = (vcpu(), jit(features));
+            let at = |i: usize| slot(offset_of!(State, rest) + 16 * i, 128);
+            let mut b = jit.begin(BlockContext { pc: 0x1000, fp_inline: true, ..BlockContext::default() });
+            let mut values = Vec::new();
+            for i in 0..COUNT {
+                b.begin_insn(0x1000 + 4 * i as u64);
+                let vector = b.get(at(i));
+                let x = b.lane(w, vector, 0);
+                let y = b.fp_bin(FpBinOp::Add, fmt, 1, x, x);
+                let wide = b.zext(w, 128, y);
+                b.put(at(i), wide);
+                values.push(y);
+            }
+            let mut sum = values[0];
+            for y in &values {
+                sum = b.fp_bin(FpBinOp::Add, fmt, 1, sum, *y);
+            }
+            let wide = b.zext(w, 128, sum);
+            b.put(slot(offset_of!(State, result), 128), wide);
+            let block = b.finish(1 << 20).expect("the buffer has room");
+            let number = |x: f64| if w == 64 { x.to_bits() } else { u64::from((x as f32).to_bits()) };
+            for i in 0..COUNT {
+                cpu.state.rest[2 * i] = number(i as f64 + 0.5);
+                cpu.state.rest[2 * i + 1] = u64::MAX;
+            }
+            cpu.rt.fp = FpEnv { mxcsr: 0x1f80, ..FpEnv::default() };
+            jit.enter((&raw mut *cpu).cast(), block.entry);
+            for i in 0..COUNT {
+                assert_eq!(cpu.state.rest[2 * i..2 * i + 2], [number(2.0 * i as f64 + 1.0), 0], "{fmt:?} {i}");
+            }
+            let total = (COUNT * COUNT) as f64 + 1.0;
+            assert_eq!(cpu.state.result, u128::from(number(total)), "{fmt:?}");
+        }
+    }
 }

@@ -133,6 +133,7 @@ impl Random {
             7 => u64::from((self.next() as i32 as f32 / 256.0).to_bits()),
             8 => (self.below(100) as f64).to_bits(),
             9 => u64::from((self.below(100) as f32 - 50.5).to_bits()) << 32 | 0x3f00_0000,
+            10 => self.next() & 0x800f_ffff_807f_ffff,
             _ => self.next(),
         }
     }
@@ -476,6 +477,7 @@ impl<B: Emit> Gen<'_, B> {
             9 => {
                 let n = self.r.pick(&[32, 64]);
                 let signed = self.r.below(2) == 0;
+                let fmt = self.r.pick(&[fmt, fmt, FpFmt::F16]);
                 let a = self.int(n);
                 let v = self.b.int_to_fp(n, signed, 0, fmt, a);
                 self.put_scalar(fmt, v);
@@ -565,12 +567,14 @@ fn translated_programs_agree_with_the_interpreter() {
     let only = std::env::var("PROGRAM_SEED").ok().and_then(|s| s.parse::<u64>().ok());
     let seeds = only.map_or(0..3000, |s| s..s + 1);
     let mut cpu = vcpu();
-    let mut jits = [jit(host_features()), jit(HostFeatures::empty())];
+    let mut jits = [host_features(), HostFeatures::empty(), host_features() - HostFeatures::FMA].map(jit);
     for seed in seeds {
         let steps = 1 + (seed % 40) as usize;
-        let jit = &mut jits[(seed / 40 % 2) as usize];
+        let jit = &mut jits[(seed / 40 % 3) as usize];
         jit.reset();
-        let mut b = jit.begin(BlockContext { pc: 0x1000, fp_inline: seed % 7 != 0, ..BlockContext::default() });
+        let flush = seed % 5 < 2;
+        let context = BlockContext { pc: 0x1000, fp_inline: seed % 7 != 0, fp_flush: flush, ..BlockContext::default() };
+        let mut b = jit.begin(context);
         program(&mut b, seed, steps, |b, pc| b.begin_insn(pc));
         if only.is_some() {
             println!("{}", b.ir());
@@ -586,7 +590,12 @@ fn translated_programs_agree_with_the_interpreter() {
                 rest: [0; 64],
             };
             let (mode, rc) = r.pick(&[(0, 0), (1, 2), (2, 1), (3, 3)]);
-            let env = FpEnv { mxcsr: 0x1f80 | rc << 13, control: mode, ..FpEnv::default() };
+            let mut env = FpEnv { mxcsr: 0x1f80 | rc << 13, control: mode, ..FpEnv::default() };
+            if flush {
+                env.mxcsr |= 0x8040;
+                env.control |= FpEnv::FLUSH;
+                env.raised = FpEnv::INEXACT;
+            }
 
             cpu.state = start;
             cpu.rt.fp = env;

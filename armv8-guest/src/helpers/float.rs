@@ -22,9 +22,22 @@ pub fn fpsr_written(cpu: &mut Cpu, v: u64) {
     cpu.state.fpsr = v & FPSR_MASK;
     cpu.rt.fp.mxcsr &= !MXCSR_FLAGS;
     cpu.rt.fp.raised = 0;
+    context::update(&mut cpu.state);
+}
+
+/// Cumulative Inexact may have been raised, on which the context depends under FPCR.FZ. Gives whether that changed it.
+pub fn note_inexact(cpu: &mut Cpu) -> bool {
+    if cpu.state.fpcr & fpcr::FZ == 0 || cpu.state.fp_flush != 0 {
+        return false;
+    }
+    cpu.state.fpsr = fpsr_read(cpu);
+    context::update(&mut cpu.state);
+    cpu.state.fp_flush != 0
 }
 
 pub fn fpcr_written(cpu: &mut Cpu, v: u64) {
+    // The context looks at what is stored.
+    cpu.state.fpsr = fpsr_read(cpu);
     cpu.state.fpcr = v & fpcr::MASK;
     let (mxcsr, control) = context::fp_environment(cpu.state.fpcr);
     cpu.rt.fp.mxcsr = mxcsr | (cpu.rt.fp.mxcsr & MXCSR_FLAGS);
@@ -36,6 +49,7 @@ pub fn fpcr_written(cpu: &mut Cpu, v: u64) {
 mod tests {
     use super::*;
     use crate::testing::Machine;
+    use x86_backend::runtime::FpEnv;
 
     #[test]
     fn rounding_reaches_the_host_and_keeps_its_flags() {
@@ -51,6 +65,37 @@ mod tests {
         assert_eq!(m.cpu.state.fpcr, 0x07c8_0000);
         assert_eq!(m.cpu.rt.fp.control, 0x3f);
         assert_eq!(m.cpu.state.fp_slow, 1);
+        fpcr_written(&mut m.cpu, fpcr::DN);
+        assert_eq!((m.cpu.rt.fp.control, m.cpu.state.fp_slow), (FpEnv::DEFAULT_NAN, 0));
+    }
+
+    #[test]
+    fn the_host_flushes_once_inexact_is_set() {
+        let mut m = Machine::new();
+        let context = |m: &Machine| (m.cpu.state.fp_slow, m.cpu.state.fp_flush);
+        fpcr_written(&mut m.cpu, fpcr::FZ);
+        assert_eq!(m.cpu.rt.fp.mxcsr, 0x9fc0);
+        assert_eq!(context(&m), (1, 0));
+        assert!(!note_inexact(&mut m.cpu));
+        m.cpu.rt.fp.raised = FpEnv::INEXACT;
+        assert!(note_inexact(&mut m.cpu) && !note_inexact(&mut m.cpu));
+        assert_eq!(context(&m), (0, 1));
+        // It stays so when exceptions are taken, until the guest clears it.
+        context::update(&mut m.cpu.state);
+        assert_eq!(context(&m), (0, 1));
+        fpsr_written(&mut m.cpu, 0x8f);
+        assert_eq!(context(&m), (1, 0));
+        fpsr_written(&mut m.cpu, 0x10);
+        assert_eq!(context(&m), (0, 1));
+        fpcr_written(&mut m.cpu, fpcr::FZ | fpcr::FZ16);
+        assert_eq!(context(&m), (1, 0));
+        // What the host raised before counts, too.
+        fpsr_written(&mut m.cpu, 0);
+        fpcr_written(&mut m.cpu, 0);
+        assert_eq!((context(&m), m.cpu.rt.fp.mxcsr), ((0, 0), 0x1f80));
+        m.cpu.rt.fp.mxcsr |= 0x20;
+        fpcr_written(&mut m.cpu, fpcr::FZ);
+        assert_eq!(context(&m), (0, 1));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use exceptions::{
     cpacr_written, exception_return, raise_branch_target, raise_brk, raise_fp_access, raise_smc, raise_sp_alignment,
     raise_svc, raise_undefined, raise_wfx_trap, stack_changed, sysreg_trap, sysreg_undefined,
 };
-pub use float::{fpcr_written, fpsr_read, fpsr_written};
+pub use float::{fpcr_written, fpsr_read, fpsr_written, note_inexact};
 pub use pauth::{pac_code, pac_insert, pac_remove};
 pub use psci::hvc;
 pub use random::random_number;

@@ -12,7 +12,7 @@ use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::Guest;
 use x86_backend::interp::{self, EngineMemory};
 use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, RegionContext, Windows};
-use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, exit};
+use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, event, exit};
 
 /// The guest's memory, and the engine behind the slow paths.
 #[repr(align(4096))]
@@ -214,6 +214,7 @@ fn begin(jit: &mut Jit, pc: u64, context: u64, region: Option<RegionContext>) ->
         mmu_mode: Armv8::mmu_mode(context, false) as u32,
         unpriv_mode: Armv8::mmu_mode(context, true) as u32,
         fp_inline: Armv8::fp_inline(context),
+        fp_flush: Armv8::fp_flush(context),
         strict_align: Armv8::strict_alignment(context),
         region,
         ..BlockContext::default()
@@ -258,7 +259,7 @@ impl Machine {
         Self { cpu, memory, pattern: pattern() }
     }
 
-    fn prepare(&mut self, case: &Case, fill_tlb: bool) {
+    fn prepare(&mut self, case: &Case, fpsr: u64, fill_tlb: bool) {
         let cpu = &mut self.cpu;
         self.memory.words.copy_from_slice(&self.pattern);
         self.memory.faulted = false;
@@ -276,7 +277,8 @@ impl Machine {
         state.pc = case.pc();
         state.nzcv = flags::from_nzcv((case.nzcv >> 28) as u8);
         state.excl_valid = 0;
-        helpers::fpsr_written(cpu, 0);
+        *cpu.rt.events.get_mut() = 0;
+        helpers::fpsr_written(cpu, fpsr);
         helpers::fpcr_written(cpu, case.fpcr.into());
         context::update(&mut cpu.state);
         // Nothing else enters translations.
@@ -330,7 +332,7 @@ impl Machine {
 
     /// Interprets a case.
     pub fn interpret(&mut self, case: &Case) -> Outcome {
-        self.prepare(case, false);
+        self.prepare(case, 0, false);
         for _ in 0..SLOT_BYTES {
             let Some(word) = self.next(case) else { break };
             let mut memory = EngineMemory::of_context::<Armv8>(self.cpu.state.context());
@@ -344,7 +346,24 @@ impl Machine {
     /// # Panics
     /// A block is larger than the code memory.
     pub fn translate(&mut self, jit: &mut Jit, case: &Case, fill_tlb: bool) -> Outcome {
-        self.prepare(case, fill_tlb);
+        self.flushed_too(case, |machine, fpsr| machine.translate_from(jit, case, fpsr, fill_tlb))
+    }
+
+    /// Runs a case and, if it flushes denormals, once more with Inexact set already: the host's unit flushes only then. All else
+    /// is the same.
+    fn flushed_too(&mut self, case: &Case, mut run: impl FnMut(&mut Self, u64) -> Outcome) -> Outcome {
+        let outcome = run(self, 0);
+        let sees_flags = case.words.iter().any(|word| word >> 22 == 0xd500_0000 >> 22);
+        if u64::from(case.fpcr) & context::fpcr::FZ == 0 || sees_flags {
+            return outcome;
+        }
+        let mut flushed = run(self, context::FPSR_IXC);
+        flushed.fpsr &= outcome.fpsr | !context::FPSR_IXC;
+        flushed
+    }
+
+    fn translate_from(&mut self, jit: &mut Jit, case: &Case, fpsr: u64, fill_tlb: bool) -> Outcome {
+        self.prepare(case, fpsr, fill_tlb);
         let end = case.pc() + 4 * case.turns * case.words.len() as u64;
         for _ in 0..SLOT_BYTES {
             if self.next(case).is_none() {
@@ -379,6 +398,9 @@ impl Machine {
         if self.cpu.rt.exit_reason != exit::STATE {
             self.cpu.state.pc = self.cpu.rt.exit_pc;
         }
+        if std::mem::take(self.cpu.rt.events.get_mut()) & event::INEXACT != 0 {
+            helpers::note_inexact(&mut self.cpu);
+        }
     }
 
     /// Translates a case as a region and runs it: every instruction is a block of its own, and turns are a loop. Where the region is left
@@ -387,7 +409,11 @@ impl Machine {
     /// # Panics
     /// The region is larger than the code memory.
     pub fn translate_region(&mut self, jit: &mut Jit, case: &Case, fill_tlb: bool) -> Outcome {
-        self.prepare(case, fill_tlb);
+        self.flushed_too(case, |machine, fpsr| machine.translate_region_from(jit, case, fpsr, fill_tlb))
+    }
+
+    fn translate_region_from(&mut self, jit: &mut Jit, case: &Case, fpsr: u64, fill_tlb: bool) -> Outcome {
+        self.prepare(case, fpsr, fill_tlb);
         let start = case.pc();
         let end = start + 4 * case.words.len() as u64;
         self.cpu.state.cntv_ctl = case.turns;

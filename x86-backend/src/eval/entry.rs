@@ -8,7 +8,8 @@ use super::{fp, mask};
 use crate::emit::{
     BinOp, CmpOp, Cond, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, UnOp, VBinOp, VShiftOp, VUnOp, Width,
 };
-use crate::runtime::{FpEnv, Runtime};
+use crate::runtime::{FpEnv, Runtime, event};
+use core::sync::atomic::Ordering;
 
 /// An operation with its fixed parameters; its operands are those of the trait's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -312,10 +313,14 @@ impl EvalOp {
 #[allow(clippy::not_unsafe_ptr_arg_deref, reason = "called from translated code only, through a plain pointer type")]
 pub extern "sysv64" fn eval_entry(rt: *mut Runtime, op: u64) -> HelperRet {
     // SAFETY: translated code passes its own vCPU's runtime, which nothing else refers to while that code runs;
-    // only the two fields used here are borrowed.
-    let (env, scratch) = unsafe { (&mut (*rt).fp, &mut (*rt).scratch) };
+    // only the three fields used here are borrowed.
+    let (env, scratch, events) = unsafe { (&mut (*rt).fp, &mut (*rt).scratch, &(*rt).events) };
+    let before = env.raised;
     let result = EvalOp::unpack(op).map_or(0, |op| op.eval(env, [scratch[0], scratch[1], scratch[2]]));
     scratch[0] = result;
+    if env.control & FpEnv::FLUSH != 0 && env.raised & !before & FpEnv::INEXACT != 0 {
+        events.fetch_or(event::INEXACT, Ordering::Relaxed);
+    }
     HelperRet { value: result as u64, status: 0 }
 }
 

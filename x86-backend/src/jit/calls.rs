@@ -94,6 +94,7 @@ impl Gen {
 
     /// An operation without inline lowering: its reference semantics are called.
     pub fn lower_eval_call(&mut self, v: Val, op: Op) {
+        debug_assert!(self.waiting.is_empty(), "a call ends a group of results to be checked");
         let n = op.operands();
         let args = [op.va(), op.vb(), op.vc()];
         for (i, a) in args.into_iter().take(n).enumerate() {

@@ -102,10 +102,16 @@ impl Gen {
         }
     }
 
+    /// Whether the block goes on behind a conditional exit.
+    pub fn goes_on(&self, exit: usize) -> bool {
+        self.ir.ops[exit + 1..].iter().any(|op| matches!(op.code, Code::Insn | Code::LoopBack))
+    }
+
     pub fn lower_cond_exit(&mut self, v: Val, op: Op) {
         let c = op.va();
         // If the block goes on, stores are made where the exit is taken; at its end they have to be made anyway.
-        let goes_on = self.ir.ops[v.index() + 1..].iter().any(|op| matches!(op.code, Code::Insn | Code::LoopBack));
+        let goes_on = self.goes_on(v.index());
+        let temps = self.check_temps();
         let stored = if goes_on { None } else { self.flush_all() };
         let cond = self.op(c);
         let cc = match stored {
@@ -117,7 +123,7 @@ impl Gen {
         let cc = if op.aux == 1 { cc.not() } else { cc };
         let site = self.asm.jcc(cc);
         if goes_on {
-            self.add_cold_exit(site, op.imm);
+            self.add_cold_exit(site, op.imm, temps);
         } else if self.same_page(op.imm) {
             self.chains.push(ChainStub { site, pc: op.imm });
         } else {

@@ -9,7 +9,10 @@
 //! - conversions to integers near or beyond the range, checked before converting, so that no flag is raised in vain;
 //! - minimum and maximum of NaNs, checked before, because the host signals quiet ones.
 //!
-//! The guest must not flush denormals or use the alternative half-precision format: [`crate::guest::Guest::fp_inline`].
+//! Where the guest flushes denormals, the host does, too: [`super::denormals`] has the rest. It must not use the alternative
+//! half-precision format, or flush half precision: [`crate::guest::Guest::fp_inline`].
+//!
+//! Results of arithmetic need not be looked at at once: [`super::checks`].
 //!
 //! An out-of-line evaluation skips what follows its jump: registers are asked for before, because freeing one may emit
 //! a store.
@@ -38,7 +41,7 @@ pub(super) enum Operand {
 /// An operation that is evaluated out of line in rare cases.
 #[derive(Clone, Copy)]
 pub(super) struct SlowEval {
-    jumps: [Option<Fixup>; 2],
+    jumps: [Option<Fixup>; 3],
     resume: usize,
     word: u64,
     args: [Operand; 3],
@@ -47,7 +50,7 @@ pub(super) struct SlowEval {
 
 /// How many lanes of a register an operation works on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     Scalar,
     /// The low half of a vector: sources are duplicated so that the upper lanes raise nothing new.
     Half,
@@ -56,15 +59,15 @@ enum Shape {
 
 /// Format-dependent constants.
 #[derive(Clone, Copy)]
-struct Format {
-    wide: bool,
+pub(super) struct Format {
+    pub wide: bool,
     fraction: u32,
     bias: u64,
-    width: u32,
+    pub width: u32,
 }
 
-const SINGLE: Format = Format { wide: false, fraction: 23, bias: 127, width: 32 };
-const DOUBLE: Format = Format { wide: true, fraction: 52, bias: 1023, width: 64 };
+pub(super) const SINGLE: Format = Format { wide: false, fraction: 23, bias: 127, width: 32 };
+pub(super) const DOUBLE: Format = Format { wide: true, fraction: 52, bias: 1023, width: 64 };
 
 impl Format {
     const fn of(fmt: FpFmt) -> Option<Self> {
@@ -74,10 +77,10 @@ impl Format {
             FpFmt::F64 => Some(DOUBLE),
         }
     }
-    const fn sign(self) -> u64 {
+    pub const fn sign(self) -> u64 {
         1 << (self.width - 1)
     }
-    const fn min_normal(self) -> u64 {
+    pub const fn min_normal(self) -> u64 {
         1 << self.fraction
     }
     /// 2^exp
@@ -85,7 +88,7 @@ impl Format {
         ((self.bias as i64 + exp) as u64) << self.fraction
     }
     /// A vector of equal lanes.
-    fn splat(self, lane: u64) -> u128 {
+    pub fn splat(self, lane: u64) -> u128 {
         eval::splat(self.width, u128::from(lane))
     }
     fn shape(self, lanes: u32) -> Option<Shape> {
@@ -97,7 +100,7 @@ impl Format {
         }
     }
     /// Opcode of an arithmetic instruction in the shape's form.
-    const fn op(self, shape: Shape, byte: u8) -> Opc {
+    pub const fn op(self, shape: Shape, byte: u8) -> Opc {
         match (shape, self.wide) {
             (Shape::Scalar, false) => Opc::new(0xf3, 1, byte),
             (Shape::Scalar, true) => Opc::new(0xf2, 1, byte),
@@ -114,17 +117,17 @@ const MIN: u8 = 0x5d;
 const DIV: u8 = 0x5e;
 const MAX: u8 = 0x5f;
 const SQRT: u8 = 0x51;
-const CMP: u8 = 0xc2;
-const ANDPS: Opc = Opc::new(0, 1, 0x54);
-const ORPS: Opc = Opc::new(0, 1, 0x56);
+pub(super) const CMP: u8 = 0xc2;
+pub(super) const ANDPS: Opc = Opc::new(0, 1, 0x54);
+pub(super) const ORPS: Opc = Opc::new(0, 1, 0x56);
 const XORPS: Opc = Opc::new(0, 1, 0x57);
 /// Predicates of comparisons.
 const EQ: u8 = 0;
 const LT: u8 = 1;
 const LE: u8 = 2;
-const UNORD: u8 = 3;
+pub(super) const UNORD: u8 = 3;
 /// Equal or unordered, quiet (AVX).
-const EQ_UQ: u8 = 8;
+pub(super) const EQ_UQ: u8 = 8;
 
 impl Gen {
     /// Lowers a floating-point operation; false when it has no inline form.
@@ -172,12 +175,21 @@ impl Gen {
         }
     }
 
-    fn format(fmt: FpFmt, lanes: u32) -> Option<(Format, Shape)> {
+    pub(super) fn format(fmt: FpFmt, lanes: u32) -> Option<(Format, Shape)> {
         let f = Format::of(fmt)?;
         Some((f, f.shape(lanes)?))
     }
 
-    /// All operands, as an out-of-line evaluation finds them.
+    /// All operands of arithmetic, as an out-of-line evaluation finds them; denormal ones are reported where they are flushed.
+    fn fp_inputs(&mut self, op: Op, f: Format, shape: Shape) -> [Xmm; 3] {
+        let args = self.fp_operands(op, f.width);
+        if self.shared.fp_flush {
+            self.check_operands(op, args, f, shape);
+        }
+        args
+    }
+
+    /// All operands, in registers.
     fn fp_operands(&mut self, op: Op, width: u32) -> [Xmm; 3] {
         let vals = [op.va(), op.vb(), op.vc()];
         let mut out = [Xmm(0); 3];
@@ -223,7 +235,7 @@ impl Gen {
         self.asm.jcc(Cc::NE)
     }
 
-    fn ucomis(&mut self, f: Format, a: Xmm, b: Xmm) {
+    pub(super) fn ucomis(&mut self, f: Format, a: Xmm, b: Xmm) {
         self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, 0x2e), a, b);
     }
 
@@ -250,7 +262,7 @@ impl Gen {
     }
 
     /// Has the operation evaluated out of line when one of the jumps is taken.
-    fn slow_eval(&mut self, op: Op, jumps: [Option<Fixup>; 2], args: [Xmm; 3], result: Operand) {
+    fn slow_eval(&mut self, op: Op, jumps: [Option<Fixup>; 3], args: [Xmm; 3], result: Operand) {
         let mut operands = [Operand::None; 3];
         for (o, x) in operands.iter_mut().zip(args).take(op.operands()) {
             *o = Operand::Xmm(x);
@@ -271,12 +283,21 @@ impl Gen {
                 return false;
             }
         };
-        let args = self.fp_operands(op, f.width);
+        let least = matches!(byte, MIN | MAX);
+        let args = if least { self.fp_operands(op, f.width) } else { self.fp_inputs(op, f, shape) };
         let (a, b) = (self.fp_source(args[0], shape), self.fp_source(args[1], shape));
         let d = self.def_xmm(v);
         let opc = f.op(shape, byte);
-        let jump = if matches!(byte, MIN | MAX) {
+        let mut denormal = [None; 2];
+        let jump = if least {
             let t = self.scratch_xmm();
+            if self.shared.fp_flush {
+                // Of two numbers that count as zeros the host may give either as it is.
+                let temps = [d, t];
+                for (jump, (v, x)) in denormal.iter_mut().zip([(op.va(), args[0]), (op.vb(), args[1])]) {
+                    *jump = (!self.is_normal(v, f)).then(|| self.jump_denormal(f, shape, x, temps));
+                }
+            }
             let jump = self.jump_unordered(f, shape, a, b);
             // Of two zeros the host gives the second: both orders together tell their signs.
             self.v3(opc, d, a, b);
@@ -285,20 +306,25 @@ impl Gen {
             jump
         } else {
             self.v3(opc, d, a, b);
+            if kind != FpBinOp::Abd && self.may_wait(op, f) {
+                self.fp_finish(d, shape);
+                self.wait_for_check(v, op, d, f, shape, tiny);
+                return true;
+            }
             if tiny { self.jump_nan_or_tiny(f, shape, d) } else { self.jump_unordered(f, shape, d, d) }
         };
         if kind == FpBinOp::Abd {
             self.v3k(ANDPS, d, d, f.splat(f.sign() - 1));
         }
         self.fp_finish(d, shape);
-        self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+        self.slow_eval(op, [Some(jump), denormal[0], denormal[1]], args, Operand::Xmm(d));
         true
     }
 
     fn lower_fp_un(&mut self, v: Val, op: Op, kind: FpUnOp, f: Format, shape: Shape) -> bool {
         match kind {
             FpUnOp::Sqrt => {
-                let args = self.fp_operands(op, f.width);
+                let args = self.fp_inputs(op, f, shape);
                 let s = self.fp_source(args[0], shape);
                 let d = self.def_xmm(v);
                 if shape == Shape::Scalar {
@@ -306,30 +332,35 @@ impl Gen {
                 } else {
                     self.v2(f.op(shape, SQRT), d, s);
                 }
+                if self.may_wait(op, f) {
+                    self.fp_finish(d, shape);
+                    self.wait_for_check(v, op, d, f, shape, false);
+                    return true;
+                }
                 let jump = self.jump_unordered(f, shape, d, d);
                 self.fp_finish(d, shape);
-                self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+                self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
                 true
             }
             FpUnOp::RoundInt { rounding: Rounding::NearestAway, exact: false } if shape == Shape::Scalar => {
-                let args = self.fp_operands(op, f.width);
+                let args = self.fp_inputs(op, f, shape);
                 let s = args[0];
                 let d = self.def_xmm(v);
                 let temps = self.away_temps();
                 let jump = self.jump_integral(f, s);
                 self.round_away(f, d, s, false, temps);
-                self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+                self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
                 true
             }
             FpUnOp::RoundInt { rounding, exact } => {
                 let Some(mode) = host_rounding(rounding) else { return false };
-                let args = self.fp_operands(op, f.width);
+                let args = self.fp_inputs(op, f, shape);
                 let s = self.fp_source(args[0], shape);
                 let d = self.def_xmm(v);
                 self.round_host(f, shape, d, s, if exact { mode } else { mode | 8 });
                 let jump = self.jump_unordered(f, shape, d, d);
                 self.fp_finish(d, shape);
-                self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+                self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
                 true
             }
             FpUnOp::RecipEstimate | FpUnOp::RsqrtEstimate | FpUnOp::RecipExponent => false,
@@ -374,7 +405,7 @@ impl Gen {
     }
 
     fn lower_fma(&mut self, v: Val, op: Op, f: Format, shape: Shape) {
-        let args = self.fp_operands(op, f.width);
+        let args = self.fp_inputs(op, f, shape);
         let (x, y) = (self.fp_source(args[1], shape), self.fp_source(args[2], shape));
         let addend = args[0];
         let d = self.def_xmm(v);
@@ -385,14 +416,19 @@ impl Gen {
         }
         let byte = if shape == Shape::Scalar { 0xb9 } else { 0xb8 };
         self.asm.vex(p38(byte), f.wide, d.0, x.0, y, None);
+        if self.may_wait(op, f) {
+            self.fp_finish(d, shape);
+            self.wait_for_check(v, op, d, f, shape, true);
+            return;
+        }
         let jump = self.jump_nan_or_tiny(f, shape, d);
         self.fp_finish(d, shape);
-        self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+        self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
     }
 
     /// Masks: the host's ordered comparisons agree in results and flags.
     fn lower_fp_mask(&mut self, v: Val, op: Op, kind: FpCmpOp, f: Format, shape: Shape) {
-        let args = self.fp_operands(op, f.width);
+        let args = self.fp_inputs(op, f, shape);
         let (a, b) = (self.fp_source(args[0], shape), self.fp_source(args[1], shape));
         let d = self.def_xmm(v);
         match kind {
@@ -405,7 +441,7 @@ impl Gen {
 
     fn lower_fp_flags(&mut self, v: Val, op: Op, signaling: bool, f: Format) {
         // The comparison is made here for what it raises, and again for its result when somebody wants it.
-        let [a, b, _] = self.fp_operands(op, f.width);
+        let [a, b, _] = self.fp_inputs(op, f, Shape::Scalar);
         let byte = if signaling { 0x2f } else { 0x2e };
         self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, byte), a, b);
         if self.uses[v.index()] > 0 {
@@ -488,10 +524,13 @@ impl Gen {
             return false;
         }
         let halves = from == FpFmt::F16 || to == FpFmt::F16;
-        if halves && (!self.has(HostFeatures::F16C) || from == FpFmt::F64) {
+        if halves && (!self.has(HostFeatures::F16C) || from == FpFmt::F64 || self.shared.fp_flush) {
             return false;
         }
-        let args = self.fp_operands(op, from.width());
+        let args = match Format::of(from) {
+            Some(f) => self.fp_inputs(op, f, Shape::Scalar),
+            None => self.fp_operands(op, from.width()),
+        };
         let s = args[0];
         let d = self.def_xmm(v);
         let scalar = Shape::Scalar;
@@ -503,7 +542,7 @@ impl Gen {
             } else {
                 self.jump_nan_or_tiny(SINGLE, scalar, d)
             };
-            self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+            self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
             return true;
         }
         let g = self.scratch();
@@ -516,7 +555,7 @@ impl Gen {
             }
             let f = if to == FpFmt::F64 { DOUBLE } else { SINGLE };
             let jump = self.jump_unordered(f, scalar, d, d);
-            self.slow_eval(op, [Some(jump), None], args, Operand::Xmm(d));
+            self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
             return true;
         }
         let unordered = self.jump_unordered(SINGLE, scalar, s, s);
@@ -525,7 +564,7 @@ impl Gen {
         self.asm.alu_i(Alu::And, false, g, 0x7fff);
         self.asm.alu_i(Alu::Cmp, false, g, 0x0400);
         let tiny = self.asm.jcc(Cc::E);
-        self.slow_eval(op, [Some(unordered), Some(tiny)], args, Operand::Xmm(d));
+        self.slow_eval(op, [Some(unordered), Some(tiny), None], args, Operand::Xmm(d));
         true
     }
 
@@ -543,7 +582,7 @@ impl Gen {
         if !matches!(n, 32 | 64) || fbits > 64 || rounding == Rounding::Odd {
             return false;
         }
-        let args = self.fp_operands(op, f.width);
+        let args = self.fp_inputs(op, f, Shape::Scalar);
         let s = args[0];
         let d = self.def_gpr(v);
         // Below this magnitude no rounding leaves the range (nor the 64-bit signed range of the instruction).
@@ -594,7 +633,7 @@ impl Gen {
         };
         let wide = n == 64 || !signed;
         self.asm.ins(f.op(scalar, if current { 0x2d } else { 0x2c }), wide, d.0, x, 0, 0);
-        self.slow_eval(op, [Some(jump), None], args, Operand::Gpr(d));
+        self.slow_eval(op, [Some(jump), None, None], args, Operand::Gpr(d));
         true
     }
 
@@ -618,7 +657,13 @@ impl Gen {
         if jump.is_some() {
             let resume = self.asm.pos();
             let args = [Operand::Gpr(g), Operand::None, Operand::None];
-            self.slow_evals.push(SlowEval { jumps: [jump, None], resume, word: op.imm, args, result: Operand::Xmm(d) });
+            self.slow_evals.push(SlowEval {
+                jumps: [jump, None, None],
+                resume,
+                word: op.imm,
+                args,
+                result: Operand::Xmm(d),
+            });
         }
         true
     }

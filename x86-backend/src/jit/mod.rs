@@ -18,7 +18,9 @@ mod arms;
 pub mod asm;
 mod build;
 mod calls;
+mod checks;
 mod control;
+mod denormals;
 mod emit_impl;
 mod features;
 mod flags;
@@ -93,6 +95,8 @@ pub struct BlockContext {
     pub mmu_mode: u32,
     pub unpriv_mode: u32,
     pub fp_inline: bool,
+    /// See [`crate::guest::Guest::fp_flush`].
+    pub fp_flush: bool,
     pub strict_align: bool,
     /// Index into `Runtime::heat` of the block's counter, if its entries are counted.
     pub heat: Option<u32>,
@@ -142,6 +146,8 @@ pub(crate) struct Shared {
     strict_align: bool,
     /// Floating point may use the host's unit.
     fp_inline: bool,
+    /// It flushes denormals.
+    fp_flush: bool,
     heat: Option<u32>,
     region: Option<RegionContext>,
 }
@@ -182,6 +188,7 @@ impl Jit {
             unpriv_mode: 0,
             strict_align: false,
             fp_inline: false,
+            fp_flush: false,
             heat: None,
             region: None,
         };
@@ -212,6 +219,7 @@ impl Jit {
         s.unpriv_mode = ctx.unpriv_mode;
         s.strict_align = ctx.strict_align;
         s.fp_inline = ctx.fp_inline;
+        s.fp_flush = ctx.fp_inline && ctx.fp_flush;
         s.heat = ctx.heat;
         s.region = ctx.region;
         Builder { jit: self }
@@ -401,6 +409,7 @@ impl Gen {
         }
         debug_assert_eq!(self.ir.verify(), Ok(()), "\n{}", self.ir);
         self.live_pass();
+        self.find_normal();
         self.start_places();
         let (before, first_site) = (self.asm.pos(), self.sites.0.len());
         self.asm.align(16);
@@ -433,6 +442,8 @@ impl Gen {
         self.emit_mem_stubs();
         self.emit_reach_stubs();
         self.emit_slow_evals();
+        self.emit_failed_checks();
+        self.emit_denormal_stubs();
         self.emit_chain_stubs();
         let thunks = self.shared.thunks;
         for (site, thunk) in [(Some(head), thunks.events), (hot, thunks.hot), (stale, thunks.recheck)] {
@@ -488,6 +499,7 @@ impl Gen {
 
     /// Arms that leave the block; they may hold others.
     fn emit_deferred(&mut self) {
+        self.forget_checked();
         let mut next = 0;
         while next < self.deferred.len() {
             let arm = &mut self.deferred[next];
@@ -515,6 +527,9 @@ impl Gen {
     fn lower(&mut self, i: usize) -> usize {
         let op = self.ir.ops[i];
         let v = Val(i as u32);
+        if !self.waiting.is_empty() {
+            self.checks_before(i, op);
+        }
         match op.code {
             Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf => {}
             Code::Insn => self.pc = op.imm,

@@ -58,6 +58,16 @@ pub(super) struct Gen {
     pub cold_exits: Vec<super::stubs::ColdExit>,
     pub stub_stores: Vec<super::stubs::ColdStore>,
     pub slow_evals: Vec<super::fp::SlowEval>,
+    /// What is known of each value's lanes, where denormals are flushed.
+    pub normal: Vec<super::denormals::Normal>,
+    pub denormal_stubs: Vec<super::denormals::DenormalStub>,
+    /// Operations whose results wait for a check, and the registers of those.
+    pub waiting: Vec<super::checks::Waiting>,
+    pub waiting_pins: u16,
+    pub members: Vec<super::checks::Member>,
+    pub failed_checks: Vec<super::checks::FailedCheck>,
+    /// Arms that leave the block are being emitted.
+    pub out_of_line: bool,
     pub gpr_pins: u16,
     pub xmm_pins: u16,
     /// The frame overflowed, or the IR was inconsistent: the block cannot be used.
@@ -91,6 +101,13 @@ impl Gen {
             cold_exits: Vec::new(),
             stub_stores: Vec::new(),
             slow_evals: Vec::new(),
+            normal: Vec::new(),
+            denormal_stubs: Vec::new(),
+            waiting: Vec::new(),
+            waiting_pins: 0,
+            members: Vec::new(),
+            failed_checks: Vec::new(),
+            out_of_line: false,
             gpr_pins: 0,
             xmm_pins: 0,
             failed: false,
@@ -119,6 +136,12 @@ impl Gen {
         self.aims.clear();
         self.cold_exits.clear();
         self.stub_stores.clear();
+        self.denormal_stubs.clear();
+        self.out_of_line = false;
+        self.waiting.clear();
+        self.waiting_pins = 0;
+        self.members.clear();
+        self.failed_checks.clear();
         self.gpr_pins = 0;
         self.xmm_pins = 0;
         if let Some(head) = self.loop_head.take() {
@@ -479,14 +502,15 @@ impl Gen {
         self.place.xmms[usize::from(x.0)] = NONE;
         self.loc_mut(v).xmm = NO_REG;
     }
-    /// How many vector registers have nothing in them.
-    pub fn free_xmms(&self) -> usize {
-        (0..16).filter(|i| self.xmm_pins & 1 << i == 0 && self.place.xmms[*i] == NONE).count()
+    /// Whether a vector register can be had without taking it away from a value.
+    pub fn has_free_xmm(&self) -> bool {
+        let pins = self.xmm_pins | self.waiting_pins;
+        (0..16).any(|i| pins & 1 << i == 0 && self.place.xmms[i] == NONE)
     }
     pub fn scratch_xmm(&mut self) -> Xmm {
         let mut best = None;
         for i in 0..16u8 {
-            if self.xmm_pins & 1 << i != 0 {
+            if (self.xmm_pins | self.waiting_pins) & 1 << i != 0 {
                 continue;
             }
             let v = self.place.xmms[usize::from(i)];

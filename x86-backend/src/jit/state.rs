@@ -133,7 +133,8 @@ impl Gen {
             let x = self.use_xmm(v);
             self.asm.movups_store(m, x);
             self.xmm_pins = pinned;
-        } else if p.size == 16 && self.free_xmms() < 1 + usize::from(loc.xmm().is_none()) {
+        } else if p.size == 16 && !(loc.xmm().is_some() && self.has_free_xmm()) {
+            // Freeing a register may be what this store is made for.
             self.store_scalar(v, m);
         } else if p.size == 16 {
             // A scalar: zeros above it.

@@ -1,6 +1,7 @@
 //! Out-of-line code: stores of pending guest state, slow paths of memory accesses, conditional exits that are rarely taken.
 
 use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RAX, RSP, Xmm};
+use super::checks::{Group, Temps};
 use super::flags::Place1;
 use super::ir::{Code, Op, Val};
 use super::reach::{MemAccess, Misses};
@@ -71,6 +72,7 @@ pub(super) struct MemStub {
     back: usize,
     pc: u64,
     stores: (usize, usize),
+    waiting: Option<Group>,
     vectors: bool,
 }
 
@@ -79,6 +81,7 @@ pub(super) struct MemStub {
 pub(super) struct ColdExit {
     site: Fixup,
     stores: (usize, usize),
+    waiting: Option<Group>,
     pc: u64,
     /// For pending events, not by the guest's branch.
     events: bool,
@@ -141,6 +144,7 @@ impl Gen {
 
     /// Emits an access's check and notes its stub; [`Gen::end_access`] sets the place where it goes on.
     pub fn begin_access(&mut self, access: MemAccess, reach: Option<Val>) {
+        let temps = self.check_temps();
         let (misses, site) = match reach {
             Some(reach) => self.shared_check(&access, reach),
             None if self.through_windows() => {
@@ -153,29 +157,31 @@ impl Gen {
             self.sites.0.push(site);
             self.sites.0.len() - 1
         });
-        self.add_stub(access, misses, site);
+        self.add_stub(access, misses, site, temps);
     }
 
     /// An access that the engine has to make in any case.
     pub fn add_slow_access(&mut self, access: MemAccess, away: Fixup) {
-        self.add_stub(access, [Some(away), None, None], None);
+        self.add_stub(access, [Some(away), None, None], None, None);
     }
 
-    fn add_stub(&mut self, access: MemAccess, misses: Misses, site: Option<usize>) {
+    fn add_stub(&mut self, access: MemAccess, misses: Misses, site: Option<usize>, temps: Option<Temps>) {
         let stores = self.note_stores();
+        let waiting = self.waiting_group(temps);
         let vectors = self.place.xmms.iter().any(|v| *v != NONE);
-        self.mem_stubs.push(MemStub { access, misses, site, back: 0, pc: self.pc, stores, vectors });
+        self.mem_stubs.push(MemStub { access, misses, site, back: 0, pc: self.pc, stores, waiting, vectors });
     }
 
-    pub fn add_cold_exit(&mut self, site: Fixup, pc: u64) {
+    pub fn add_cold_exit(&mut self, site: Fixup, pc: u64, temps: Option<Temps>) {
         let stores = self.note_stores();
-        self.cold_exits.push(ColdExit { site, stores, pc, events: false });
+        let waiting = self.waiting_group(temps);
+        self.cold_exits.push(ColdExit { site, stores, waiting, pc, events: false });
     }
 
     /// A way out at a loop's end for pending events: the guest goes on at `pc`.
     pub fn add_event_exit(&mut self, site: Fixup, pc: u64) {
         let stores = self.note_stores();
-        self.cold_exits.push(ColdExit { site, stores, pc, events: true });
+        self.cold_exits.push(ColdExit { site, stores, waiting: None, pc, events: true });
     }
 
     pub fn end_access(&mut self) {
@@ -207,15 +213,24 @@ impl Gen {
                     g.asm.store(8, upper, RAX);
                 }
             }),
-            Cold::Const(k) => self.with_rax(|g| {
-                g.asm.mov_ri(RAX, k as u64);
-                g.asm.store(s.size.min(8), m, RAX);
+            Cold::Const(k) => {
+                self.cold_constant(s.size.min(8), m, k as u64);
                 if s.size == 16 {
-                    g.asm.mov_ri(RAX, (k >> 64) as u64);
-                    g.asm.store(8, upper, RAX);
+                    self.cold_constant(8, upper, (k >> 64) as u64);
                 }
-            }),
+            }
             Cold::Flags(op, a, b) => self.store_flags_cold(op, a, b, s.offset),
+        }
+    }
+
+    fn cold_constant(&mut self, size: u32, m: Mem, k: u64) {
+        match i32::try_from(k as i64) {
+            Ok(k) => self.asm.store_imm(size, m, k),
+            Err(_) if size <= 4 => self.asm.store_imm(size, m, k as i32),
+            Err(_) => self.with_rax(|g| {
+                g.asm.mov_ri(RAX, k);
+                g.asm.store(size, m, RAX);
+            }),
         }
     }
 
@@ -235,8 +250,9 @@ impl Gen {
 
     pub fn emit_cold_exits(&mut self) {
         for i in 0..self.cold_exits.len() {
-            let ColdExit { site, stores, pc, events } = self.cold_exits[i];
+            let ColdExit { site, stores, waiting, pc, events } = self.cold_exits[i];
             self.asm.bind(site);
+            self.check_out_of_line(waiting);
             self.cold_stores(stores);
             if events {
                 self.asm.mov_ri(RAX, pc);
@@ -255,7 +271,7 @@ impl Gen {
 
     pub fn emit_mem_stubs(&mut self) {
         for i in 0..self.mem_stubs.len() {
-            let MemStub { access, misses, site, stores, pc, vectors, back } = self.mem_stubs[i];
+            let MemStub { access, misses, site, stores, waiting, pc, vectors, back } = self.mem_stubs[i];
             let MemAccess { kind, desc, va, offset, operands, second, shared, .. } = access;
             self.bind_misses(misses);
             let aim = site.map(|site| {
@@ -279,6 +295,7 @@ impl Gen {
                 let number = self.rt(offset_of!(Runtime, site));
                 self.asm.store_imm(4, number, site as i32);
             }
+            self.check_out_of_line(waiting);
             self.cold_stores(stores);
             self.store_pc(pc);
             self.slow_call(kind, va, operands, desc, vectors, offset);

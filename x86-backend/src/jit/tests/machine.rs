@@ -6,7 +6,7 @@ use crate::eval;
 use crate::guest::Elements;
 use crate::interp::{EngineMemory, Interp};
 use crate::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
-use crate::runtime::{MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, Vcpu};
+use crate::runtime::{FpEnv, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, Vcpu};
 use core::mem::offset_of;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -26,14 +26,16 @@ pub const BASE: u64 = 0xffff_8000_0010_0000;
 pub const PAGES: usize = 4;
 pub const START: u64 = 0xffff_8000_0000_1000;
 
-/// What slow paths and impure helpers saw: the whole state, precise, and their operands.
-pub type Seen = (State, [u64; 4], [u128; 2]);
+/// What slow paths and impure helpers saw: the whole state, precise, their operands, and the cumulative floating-point flags.
+pub type Seen = (State, [u64; 4], [u128; 2], u32);
 
 pub struct Engine {
     pub memory: Memory,
     pub seen: Vec<Seen>,
     /// Only calls that both executors make are recorded.
     pub record: bool,
+    /// The host's unit holds floating-point flags of the guest: translated code runs.
+    pub translated: bool,
 }
 
 pub struct Machine {
@@ -45,6 +47,29 @@ impl State {
     /// Without the bits of the flags' storage that mean nothing.
     pub fn normal(&self) -> State {
         State { nzcv: self.nzcv & 0xc101, ..self.clone() }
+    }
+}
+
+/// Cumulative flags in MXCSR, as the guest's.
+pub fn guest_flags(mxcsr: u32) -> u32 {
+    let bit = |from: u32, to: u32| if mxcsr & (1 << from) != 0 { to } else { 0 };
+    bit(0, FpEnv::INVALID)
+        | bit(2, FpEnv::DIV_BY_ZERO)
+        | bit(3, FpEnv::OVERFLOW)
+        | bit(4, FpEnv::UNDERFLOW)
+        | bit(5, FpEnv::INEXACT)
+}
+
+impl Engine {
+    /// The guest's cumulative flags at a call.
+    fn raised(&self, fp: &FpEnv) -> u32 {
+        if !self.translated {
+            return fp.raised;
+        }
+        let mut mxcsr = 0u32;
+        // SAFETY: stores a register to a local variable.
+        unsafe { core::arch::asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack)) };
+        fp.raised | guest_flags(mxcsr)
     }
 }
 
@@ -82,7 +107,8 @@ fn access<'a>(
             scratch[..n].copy_from_slice(&cpu.rt.scratch[..n]);
         }
         let args = if size == 16 { [0; 2] } else { args };
-        engine.seen.push((cpu.state.normal(), [va, u64::from(desc.0), args[0], args[1]], scratch));
+        let raised = engine.raised(&cpu.rt.fp);
+        engine.seen.push((cpu.state.normal(), [va, u64::from(desc.0), args[0], args[1]], scratch, raised));
     }
     let offset = va.wrapping_sub(BASE) as usize;
     let strict = desc.access().intersects(Access::ALIGNED | Access::ATOMIC | Access::EXCLUSIVE);
@@ -157,7 +183,8 @@ extern "sysv64" fn help_pure(_: *mut u8, a: u64, b: u64) -> HelperRet {
 extern "sysv64" fn help_impure(vcpu: *mut u8, a: u64, b: u64, c: u64, d: u64, e: u64) -> HelperRet {
     clobber_vectors();
     let (cpu, engine) = parts(vcpu);
-    engine.seen.push((cpu.state.normal(), [a, b, c, d], [u128::from(e), 0]));
+    let raised = engine.raised(&cpu.rt.fp);
+    engine.seen.push((cpu.state.normal(), [a, b, c, d], [u128::from(e), 0], raised));
     cpu.state.x[0] = cpu.state.x[0].wrapping_add(a);
     cpu.state.v[1] ^= u128::from(b) << 60;
     cpu.state.nzcv ^= 0x4001;
@@ -165,7 +192,8 @@ extern "sysv64" fn help_impure(vcpu: *mut u8, a: u64, b: u64, c: u64, d: u64, e:
 }
 extern "sysv64" fn help_raising(vcpu: *mut u8, a: u64) -> HelperRet {
     let (cpu, engine) = parts(vcpu);
-    engine.seen.push((cpu.state.normal(), [a, 0, 0, 0], [0; 2]));
+    let raised = engine.raised(&cpu.rt.fp);
+    engine.seen.push((cpu.state.normal(), [a, 0, 0, 0], [0; 2], raised));
     if a.is_multiple_of(4) {
         cpu.state.pc ^= 0x123_0000;
         return FAULT;
@@ -181,7 +209,8 @@ extern "sysv64" fn help_wide(vcpu: *mut u8, b: u64) -> HelperRet {
 }
 extern "sysv64" fn help_never(vcpu: *mut u8) -> HelperRet {
     let (cpu, engine) = parts(vcpu);
-    engine.seen.push((cpu.state.normal(), [0; 4], [0; 2]));
+    let raised = engine.raised(&cpu.rt.fp);
+    engine.seen.push((cpu.state.normal(), [0; 4], [0; 2], raised));
     cpu.state.pc = 0x4444;
     HelperRet { value: 0, status: 1 }
 }
@@ -250,7 +279,7 @@ pub fn pc_slot() -> Slot {
 impl Machine {
     pub fn new(state: &State, record: bool) -> Machine {
         let bytes: Vec<u8> = (0..(PAGES - 1) * 4096).map(|i| (i * 37 + i / 256) as u8).collect();
-        let mut engine = Box::new(Engine { memory: Memory::new(&bytes), seen: Vec::new(), record });
+        let mut engine = Box::new(Engine { memory: Memory::new(&bytes), seen: Vec::new(), record, translated: false });
         let mut cpu = Box::<Vcpu<State>>::new_uninit();
         // SAFETY: all bytes are valid when zero but for the function pointers and the option, written next.
         let mut cpu = unsafe {
@@ -277,6 +306,14 @@ impl Machine {
         cpu.rt.engine = (&raw mut *engine).cast();
         cpu.rt.tlb_flush_all();
         Machine { cpu, engine }
+    }
+
+    /// Floating point flushes denormals from now on.
+    pub fn flush(&mut self) {
+        let fp = &mut self.cpu.rt.fp;
+        fp.mxcsr |= 0x8040;
+        fp.control |= FpEnv::FLUSH;
+        fp.raised |= FpEnv::INEXACT;
     }
 
     /// Puts page 0 (read and write) and page 1 (read) into the TLB.
@@ -387,7 +424,7 @@ impl Compiler {
     }
 
     pub fn context() -> BlockContext {
-        BlockContext { pc: START, unpriv_mode: 1, ..BlockContext::default() }
+        BlockContext { pc: START, unpriv_mode: 1, fp_inline: true, ..BlockContext::default() }
     }
 
     /// Compiles semantics into a block; its entry.

@@ -5,8 +5,8 @@
 
 use super::machine::{BASE, pc_slot, slot};
 use crate::emit::{
-    Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpFmt, HelperId, Stop, UnOp, VBinOp,
-    VShiftOp, VUnOp, Width,
+    Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpFmt, FpUnOp, HelperId, Stop, UnOp,
+    VBinOp, VShiftOp, VUnOp, Width,
 };
 use crate::interp::{EngineMemory, Interp};
 use crate::jit::Builder;
@@ -30,6 +30,9 @@ impl Executor for Interp<'_, super::machine::State, EngineMemory> {
         self.put(pc_slot(), v);
     }
 }
+
+/// Kinds of steps.
+pub const OPERATIONS: u32 = 56;
 
 /// Values by width.
 type Pool<V> = Vec<(Width, V)>;
@@ -116,7 +119,7 @@ impl<B: Executor> Run<'_, B> {
         let n = WIDTHS[k as usize % 8];
         let e = LANES[k as usize % 4];
         let val = |b: &mut B, pool: &Pool<B::V>, n, k| pick(b, pool, n, k);
-        match op % 46 {
+        match op % OPERATIONS {
             0..=3 => {
                 let slot = slot(k % 10, (x % 6) as usize);
                 let v = b.get(slot);
@@ -277,6 +280,23 @@ impl<B: Executor> Run<'_, B> {
                     }
                 };
                 self.push(128, v);
+            }
+            46.. => {
+                use FpBinOp::*;
+                let fmt = [FpFmt::F32, FpFmt::F64][k as usize % 2];
+                let (n, lanes) = match k / 2 % 4 {
+                    0 => (128, 128 / fmt.width()),
+                    1 => (128, 2),
+                    _ => (fmt.width(), 1),
+                };
+                let (a, c) = (val(b, &self.pool, n, x), val(b, &self.pool, n, y));
+                let v = match z % 8 {
+                    0 | 1 => b.fp_fma(fmt, lanes, a, c, a),
+                    2 => b.fp_un(FpUnOp::Sqrt, fmt, lanes, a),
+                    3 => b.fp_bin([Div, Max, Abd][y as usize % 3], fmt, lanes, a, c),
+                    i => b.fp_bin([Add, Mul, Sub, Mul][i as usize % 4], fmt, lanes, a, c),
+                };
+                self.push(n, v);
             }
             35 => {
                 let fmt = [FpFmt::F32, FpFmt::F64][k as usize % 2];

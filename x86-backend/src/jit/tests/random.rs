@@ -1,7 +1,7 @@
 //! Random programs: translated code and interpreter must agree on state, memory, exits and everything slow paths see.
 
-use super::machine::{BASE, Compiler, Machine, START, State, host_features};
-use super::program::{Executor, Step, run};
+use super::machine::{BASE, Compiler, Machine, START, State, guest_flags, host_features};
+use super::program::{Executor, OPERATIONS, Step, run};
 use super::window::Window;
 use crate::emit::{BinOp, BranchKind, CmpOp, Stop};
 use crate::jit::{BlockContext, Builder, CompiledBlock, HostFeatures, RegionContext};
@@ -18,7 +18,18 @@ fn state() -> impl Strategy<Value = State> {
         Just(BASE),
         any::<u8>().prop_map(u64::from)
     ];
-    let fp = prop_oneof![any::<u128>(), Just(0), Just(0x7ff0_0000_0000_0000), Just(0x3f80_0000_4000_0000)];
+    let fp = prop_oneof![
+        any::<u128>(),
+        Just(0),
+        Just(0x7ff0_0000_0000_0000),
+        Just(0x3f80_0000_4000_0000),
+        // Denormal and NaN lanes, of both kinds; the least normal numbers and what is next to them.
+        Just(0x7ff0_0000_0000_0001_8000_0000_0000_0001),
+        Just(0x7fa0_0000_ffc0_0001_0000_0001_8080_0000),
+        Just(0x0010_0000_0000_0000_8010_0000_0000_0001),
+        Just(0x3fef_ffff_ffff_ffff_3fe0_0000_0000_0000),
+        Just(0x3f7f_ffff_3f00_0000_bf80_0001_007f_ffff),
+    ];
     let parts = (
         prop::array::uniform8(reg),
         prop::array::uniform4(fp),
@@ -56,6 +67,7 @@ impl Reach {
         if self != Reach::Slow {
             m.fill_tlb();
         }
+        m.engine.translated = true;
         let window = match self {
             Reach::Window(which) => Some(Window::open(m, &mut compiler.jit, which)),
             _ => None,
@@ -68,17 +80,31 @@ impl Reach {
     }
 }
 
+/// Whether a program flushes denormals.
+fn flushes(steps: &[Step]) -> bool {
+    steps[0][4].is_multiple_of(3)
+}
+
+fn machine(state: &State, record: bool, steps: &[Step]) -> Machine {
+    let mut m = Machine::new(state, record);
+    if flushes(steps) {
+        m.flush();
+    }
+    m
+}
+
 fn check(features: HostFeatures, reach: Reach, state: &State, steps: &[Step]) -> Result<(), TestCaseError> {
     let fallthrough = START + 0x100;
     let tlb = reach != Reach::Slow;
     trace(&format!("{reach:?}"), state, steps);
     // With a filled TLB only translated code skips the slow paths: what they see is compared without it.
-    let mut expected = Machine::new(state, !tlb);
+    let mut expected = machine(state, !tlb, steps);
     let next = expected.interpret(fallthrough, |i| run(i, START, steps, 0));
 
     let mut compiler = reach.compiler(features);
-    let block = compiler.compile(fallthrough, |b| run(b, START, steps, 0));
-    let mut m = Machine::new(state, !tlb);
+    let context = BlockContext { fp_flush: flushes(steps), ..Compiler::context() };
+    let block = compiler.compile_at(context, fallthrough, |b| run(b, START, steps, 0));
+    let mut m = machine(state, !tlb, steps);
     reach.enter(&mut m, &mut compiler, block.entry)(&compiler);
 
     let rt = &m.cpu.rt;
@@ -99,7 +125,7 @@ fn check(features: HostFeatures, reach: Reach, state: &State, steps: &[Step]) ->
         prop_assert_eq!(a, b, "seen\n{}", listing());
     }
     prop_assert!(*m.engine.memory == *expected.engine.memory, "memory\n{}", listing());
-    prop_assert_eq!(rt.fp.raised, expected.cpu.rt.fp.raised);
+    prop_assert_eq!(rt.fp.raised | guest_flags(rt.fp.mxcsr), expected.cpu.rt.fp.raised, "flags\n{}", listing());
     Ok(())
 }
 
@@ -145,10 +171,11 @@ fn run_loop<B: Executor>(b: &mut B, steps: &[Step], inverted: bool) -> Result<()
 fn compile_region(
     compiler: &mut Compiler,
     fallthrough: u64,
+    fp_flush: bool,
     f: impl Fn(&mut Builder<'_>) -> Result<(), Stop>,
 ) -> CompiledBlock {
     let region = Some(RegionContext::default());
-    let mut b = compiler.jit.begin(BlockContext { region, ..Compiler::context() });
+    let mut b = compiler.jit.begin(BlockContext { region, fp_flush, ..Compiler::context() });
     let turn = |b: &mut Builder<'_>| {
         let left = f(b).is_err();
         assert!(!left || b.ended());
@@ -169,7 +196,7 @@ fn check_loop(state: &State, steps: &[Step], reach: Reach, times: u64) -> Result
     let state = State { x: core::array::from_fn(|i| if i == 6 { times } else { state.x[i] }), ..state.clone() };
     let inverted = times.is_multiple_of(2);
     trace(&format!("loop {reach:?} times {times}"), &state, steps);
-    let mut expected = Machine::new(&state, !tlb);
+    let mut expected = machine(&state, !tlb, steps);
     let next = loop {
         let next = expected.interpret(fallthrough, |i| run_loop(i, steps, inverted));
         if next != Some(START) {
@@ -177,8 +204,8 @@ fn check_loop(state: &State, steps: &[Step], reach: Reach, times: u64) -> Result
         }
     };
     let mut compiler = reach.compiler(host_features());
-    let block = compile_region(&mut compiler, fallthrough, |b| run_loop(b, steps, inverted));
-    let mut m = Machine::new(&state, !tlb);
+    let block = compile_region(&mut compiler, fallthrough, flushes(steps), |b| run_loop(b, steps, inverted));
+    let mut m = machine(&state, !tlb, steps);
     let enter = reach.enter(&mut m, &mut compiler, block.entry);
     let left_to = loop {
         enter(&compiler);
@@ -197,6 +224,8 @@ fn check_loop(state: &State, steps: &[Step], reach: Reach, times: u64) -> Result
     prop_assert_eq!(&m.cpu.state.normal(), &want, "state\n{}", listing());
     prop_assert!(m.engine.seen == expected.engine.seen, "seen\n{}", listing());
     prop_assert!(*m.engine.memory == *expected.engine.memory, "memory\n{}", listing());
+    let fp = &m.cpu.rt.fp;
+    prop_assert_eq!(fp.raised | guest_flags(fp.mxcsr), expected.cpu.rt.fp.raised, "flags\n{}", listing());
     Ok(())
 }
 
@@ -391,7 +420,7 @@ proptest! {
     #[test]
     fn loops_carry_registers(
         state in state(),
-        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % 46, 42 | 45)), 1..60),
+        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % OPERATIONS, 42 | 45)), 1..60),
         reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
         times in 1u64..5,
     ) {
