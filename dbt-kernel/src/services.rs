@@ -94,6 +94,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Drops the software TLB's entries that hold in one address space only.
     fn flush_private(&mut self) {
+        self.shared().control.stats.tlb_space_flushes.fetch_add(1, Ordering::Relaxed);
         for mode in 0..MMU_MODES {
             let mut filled = core::mem::take(&mut self.filled[mode]);
             filled.retain(|&index| {
@@ -266,6 +267,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         self.drop_windows(va);
         match va {
             Some(va) if !self.data_mappings.hold(va) => {
+                self.shared().control.stats.tlb_page_flushes.fetch_add(1, Ordering::Relaxed);
                 let index = (va >> PAGE_BITS) as usize;
                 for mode in 0..MMU_MODES {
                     // Stays listed as filled.

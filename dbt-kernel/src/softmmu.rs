@@ -84,9 +84,36 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         kind: AccessKind,
         access: Access,
     ) -> Raised {
-        self.shared().control.stats.exceptions.fetch_add(1, Ordering::Relaxed);
         G::raise(cpu, fault, va, kind, access);
         Raised
+    }
+
+    /// The guest's tables don't map the address, or not for this.
+    fn raise_walk(
+        &mut self,
+        cpu: &mut Vcpu<G::State>,
+        fault: G::Fault,
+        va: u64,
+        kind: AccessKind,
+        access: Access,
+    ) -> Raised {
+        self.note_guest_fault();
+        let stats = &self.shared().control.stats;
+        let counter = if kind == AccessKind::Write { &stats.faults_store } else { &stats.faults_load };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.raise(cpu, fault, va, kind, access)
+    }
+
+    /// The address is not aligned as the access demands.
+    fn raise_alignment(&mut self, cpu: &mut Vcpu<G::State>, va: u64, kind: AccessKind, access: Access) -> Raised {
+        self.shared().control.stats.faults_alignment.fetch_add(1, Ordering::Relaxed);
+        self.raise(cpu, G::alignment_fault(kind), va, kind, access)
+    }
+
+    /// Nothing at the physical address answers.
+    fn raise_bus(&mut self, cpu: &mut Vcpu<G::State>, va: u64, kind: AccessKind, access: Access) -> Raised {
+        self.shared().control.stats.faults_bus.fetch_add(1, Ordering::Relaxed);
+        self.raise(cpu, G::bus_fault(kind), va, kind, access)
     }
 
     /// What the software TLB has for an access that came here because it runs over a page's end, or was probed with another.
@@ -129,7 +156,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let mapping = match G::walk(cpu, va, kind, mode) {
             Ok(mapping) => mapping,
-            Err(fault) => return Err(self.raise(cpu, fault, va, kind, desc.access())),
+            Err(fault) => return Err(self.raise_walk(cpu, fault, va, kind, desc.access())),
         };
         self.shared().control.stats.tlb_misses.fetch_add(1, Ordering::Relaxed);
         if kind == AccessKind::Write {
@@ -159,7 +186,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let access = desc.access();
         let refused = || access.contains(Access::ALIGNED) && !G::tolerates_unaligned(cpu, va, size, access);
         if !aligned && (G::strict_alignment(G::context(&cpu.state)) || refused()) {
-            return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
+            return Err(self.raise_alignment(cpu, va, kind, desc.access()));
         }
         let left = (1u64 << PAGE_BITS) - (va & ((1 << PAGE_BITS) - 1));
         if u64::from(size) > left {
@@ -169,13 +196,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let second_va = va.wrapping_add(left);
             let second = self.translate(cpu, second_va, kind, desc, size - first_len)?.0;
             if first.device || second.device {
-                return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
+                return Err(self.raise_alignment(cpu, va, kind, desc.access()));
             }
             return Ok(Place::Split);
         }
         let (mapping, host) = self.translate(cpu, va, kind, desc, size)?;
         if mapping.device && !aligned {
-            return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
+            return Err(self.raise_alignment(cpu, va, kind, desc.access()));
         }
         Ok(match host {
             Some(host) => Place::Ram(host),
@@ -189,7 +216,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Place::Ram(host) => Ok(unsafe { read_host(host, size) }),
             Place::Device(phys) => match self.phys_read(phys, size) {
                 Ok(value) => Ok(value),
-                Err(_) => Err(self.raise(cpu, G::bus_fault(AccessKind::Read), va, AccessKind::Read, desc.access())),
+                Err(_) => Err(self.raise_bus(cpu, va, AccessKind::Read, desc.access())),
             },
             Place::Split => {
                 let mut value = 0;
@@ -217,7 +244,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
             Place::Device(phys) => match self.phys_write(phys, size, value) {
                 Ok(()) => Ok(()),
-                Err(_) => Err(self.raise(cpu, G::bus_fault(AccessKind::Write), va, AccessKind::Write, desc.access())),
+                Err(_) => Err(self.raise_bus(cpu, va, AccessKind::Write, desc.access())),
             },
             Place::Split => {
                 for i in 0..size {
@@ -265,7 +292,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let place = self.locate(cpu, va, desc.size(), AccessKind::Write, desc)?;
         if matches!(place, Place::Split) || (matches!(place, Place::Device(_)) && desc.size() == 16) {
-            return Err(self.raise(cpu, G::alignment_fault(AccessKind::Write), va, AccessKind::Write, desc.access()));
+            return Err(self.raise_alignment(cpu, va, AccessKind::Write, desc.access()));
         }
         Ok(place)
     }

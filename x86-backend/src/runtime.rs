@@ -214,9 +214,11 @@ pub struct Runtime {
     pub host_sp: u64,
     pub fp: FpEnv,
     pub slow: SlowPaths,
-    /// Retired blocks and instructions, when counting is compiled into blocks.
+    /// Blocks entered, their instructions, and these's accesses to guest memory, when counting is compiled into blocks. Of a
+    /// block that is left before its end all count.
     pub blocks_run: u64,
     pub insns_run: u64,
+    pub accesses_run: u64,
     /// 128-bit arguments and results.
     pub scratch: [u128; 8],
     /// The engine's services for helpers; set by the engine before anything runs.
