@@ -9,7 +9,7 @@ use crate::services::PRIVATE;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use x86_backend::emit::{Access, AtomicOp, HelperRet};
 use x86_backend::guest::{AccessKind, Guest, Mapping, Services};
-use x86_backend::runtime::{MemDesc, PAGE_BITS, Vcpu};
+use x86_backend::runtime::{MemDesc, PAGE_BITS, TlbEntry, Vcpu};
 
 /// A guest exception was taken instead.
 pub(crate) struct Raised;
@@ -116,17 +116,20 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.raise(cpu, G::bus_fault(kind), va, kind, access)
     }
 
-    /// What the software TLB has for an access that came here because it runs over a page's end, or was probed with another.
+    /// What the software TLB has for an access that came here because it runs over a page's end, or was probed with another, or
+    /// goes to a device.
     ///
-    /// With windows every slow path walks: it is how they learn what to map.
+    /// With windows every slow path walks, as it is how they learn what to map; but for accesses to devices that have not just
+    /// faulted, which have nothing to learn.
     fn tlb_hit(&mut self, mode: usize, va: u64, kind: AccessKind) -> Option<(Mapping, Option<*mut u8>)> {
-        if self.host.is_some() {
-            return None;
-        }
         let entry = *self.tlb_entry(mode, (va >> PAGE_BITS) as usize);
         let page = va >> PAGE_BITS << PAGE_BITS;
         let tag = if kind == AccessKind::Write { entry.write } else { entry.read };
-        if tag != page || kind == AccessKind::Fetch {
+        let device = tag == page | TlbEntry::DEVICE;
+        if (tag != page && !device)
+            || kind == AccessKind::Fetch
+            || (self.host.is_some() && !(device && self.may_skip_walk()))
+        {
             return None;
         }
         let mapping = Mapping {
@@ -135,10 +138,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             read: kind == AccessKind::Read,
             write: kind == AccessKind::Write,
             fetch: false,
-            device: false,
+            device,
             global: entry.phys & PRIVATE == 0,
         };
-        Some((mapping, Some(va.wrapping_add(entry.addend) as *mut u8)))
+        Some((mapping, (!device).then(|| va.wrapping_add(entry.addend) as *mut u8)))
     }
 
     /// Translates one page's worth; fills the TLB if it may. `None` for a host pointer: a device.
@@ -164,6 +167,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         self.fill_windows(cpu, mode, va, &mapping, kind);
         let Some(host) = self.shared().ram.pointer(mapping.phys, len.into()) else {
+            if mapping.device {
+                self.fill_tlb_device(mode, va, &mapping);
+            }
             return Ok((mapping, None));
         };
         if !mapping.device {

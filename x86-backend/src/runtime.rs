@@ -42,6 +42,9 @@ pub struct TlbEntry {
 impl TlbEntry {
     /// A tag no access compares equal to (its low bits are set).
     pub const INVALID: u64 = u64::MAX;
+    /// Added to a tag: the page is a device's. No access compares equal, as of the low bits only those below an access's size
+    /// take part, but the engine needs no walk to find it.
+    pub const DEVICE: u64 = 0x800;
     pub const EMPTY: Self = Self { read: Self::INVALID, write: Self::INVALID, addend: 0, phys: 0 };
 }
 

@@ -281,6 +281,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
+    /// Whether windows have nothing to learn from the access under way.
+    pub(crate) fn may_skip_walk(&self) -> bool {
+        self.host.as_ref().is_none_or(|host| host.fault_site.is_none())
+    }
+
     /// The fault that brought the access here is the guest's to handle.
     pub(crate) fn note_guest_fault(&mut self) {
         if self.host.as_mut().is_some_and(|host| host.fault_site.take().is_some()) {
