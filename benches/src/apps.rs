@@ -7,7 +7,7 @@
 use crate::compile::{Compiler, GUEST, NATIVE, header, is_current};
 use crate::image;
 use crate::inputs;
-use crate::job::{Clock, Job};
+use crate::job::{Clock, InGuest, Job};
 use crate::subject::root;
 use std::path::{Path, PathBuf};
 
@@ -147,7 +147,7 @@ pub fn prepare(wanted: impl Fn(&str, &str) -> bool) -> Result<(Vec<Job>, PathBuf
         let script = sources().join(format!("{name}.sh")).to_string_lossy().into_owned();
         let timer = made.join("timer").to_string_lossy().into_owned();
         jobs.push(Job {
-            guest: format!("{in_guest} /bench/drivers/timer sh /bench/apps/{name}.sh"),
+            guest: InGuest::Line(format!("{in_guest} /bench/drivers/timer sh /bench/apps/{name}.sh")),
             native: Some(("env".into(), here.into_iter().chain([timer, "sh".into(), script]).collect())),
             name,
             group,

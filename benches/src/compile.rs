@@ -37,6 +37,48 @@ pub fn is_current(output: &Path, inputs: &[PathBuf]) -> bool {
     time(output).is_some_and(|made| inputs.iter().all(|input| time(input).is_some_and(|changed| changed < made)))
 }
 
+/// What programs without an operating system are compiled with: nothing of a C library, no floating point, no unaligned
+/// accesses, no address that depends on where they are.
+const BARE: &[&str] = &[
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unused-function",
+    "-ffreestanding",
+    "-nostdlib",
+    "-static",
+    "-fpie",
+    "-march=armv8-a",
+    "-mgeneral-regs-only",
+    "-mstrict-align",
+    "-fno-stack-protector",
+    "-Wl,--build-id=none",
+    "-Wl,-z,norelro",
+];
+
+/// Runs a program of the compiler's, whose package names it.
+fn run(command: &mut Command, package: &str, source: &Path) -> Result<(), String> {
+    let program = command.get_program().display().to_string();
+    let done = command
+        .output()
+        .map_err(|e| format!("cannot run {program} ({e}); install it with: sudo apt-get install {package}"))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} can't compile {}:\n{}", source.display(), String::from_utf8_lossy(&done.stderr)))
+}
+
+/// Builds a kernel's Image of a program without an operating system; `start.S` and `micro.ld` are beside it.
+pub fn build_image(source: &Path, output: &Path) -> Result<(), String> {
+    let elf = output.with_extension("elf");
+    let mut compiler = Command::new(GUEST.program);
+    compiler.args(BARE).arg("-Wl,-T").arg(source.with_file_name("micro.ld")).arg("-o").arg(&elf);
+    run(compiler.arg(source.with_file_name("start.S")).arg(source), GUEST.package, source)?;
+    let mut copy = Command::new("aarch64-linux-gnu-objcopy");
+    run(copy.args(["-O", "binary"]).arg(&elf).arg(output), "binutils-aarch64-linux-gnu", source)
+}
+
 impl Compiler {
     /// Builds a static program with the flags its source asks for.
     pub fn build(&self, source: &Path, output: &Path) -> Result<(), String> {
@@ -50,13 +92,7 @@ impl Compiler {
         let mut command = Command::new(self.program);
         command.arg("-O2").args(flags.split_whitespace()).args(["-Wall", "-Wextra", "-Werror", "-static", "-s", "-o"]);
         command.arg(output).arg(source).args(extra).arg("-lm");
-        let done = command.output().map_err(|e| {
-            format!("cannot run {} ({e}); install it with: sudo apt-get install {}", self.program, self.package)
-        })?;
-        if done.status.success() {
-            return Ok(());
-        }
-        Err(format!("{} can't compile {}:\n{}", self.program, source.display(), String::from_utf8_lossy(&done.stderr)))
+        run(&mut command, self.package, source)
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::cpu_time;
 use crate::session::Session;
 use crate::subject::{Kind, Machine, Subject};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,21 @@ pub enum Clock {
     Host,
 }
 
+/// What runs in a guest.
+pub enum InGuest {
+    /// A line for Linux's shell.
+    Line(String),
+    /// A program without an operating system, as a kernel's Image. It says `start` when it begins to measure.
+    Image(PathBuf),
+}
+
 pub struct Job {
     pub name: String,
     pub group: String,
     pub clock: Clock,
     /// Whether this machine's result is the guest's.
     pub portable: bool,
-    /// A line for the guest's shell.
-    pub guest: String,
+    pub guest: InGuest,
     /// Program and arguments on this machine.
     pub native: Option<(PathBuf, Vec<String>)>,
 }
@@ -64,12 +71,29 @@ impl Job {
     }
 
     /// The outer error means that the guest can't be used any more.
-    fn run_in(&self, session: &mut Session, limit: Duration) -> Result<Result<Outcome, String>, String> {
-        let reply = session.run(&self.guest, limit)?;
+    fn run_in(&self, line: &str, session: &mut Session, limit: Duration) -> Result<Result<Outcome, String>, String> {
+        let reply = session.run(line, limit)?;
         if reply.status != 0 {
             return Ok(Err(format!("ended with status {}:\n{}", reply.status, reply.output.trim())));
         }
         Ok(self.outcome(&reply.output, reply.seconds, reply.cpu_seconds))
+    }
+
+    /// Runs an Image as a machine of its own.
+    fn run_alone(
+        &self,
+        image: &Path,
+        subject: &Subject,
+        machine: &Machine,
+        limit: Duration,
+    ) -> Result<Outcome, String> {
+        let machine = Machine { kernel: image.to_owned(), initrd: None, memory: machine.memory };
+        let mut session = Session::start(subject.command(&machine)?)?;
+        let (output, seconds, cpu_seconds) = session.time_line("start\n", limit)?;
+        let outcome = self.outcome(&output, seconds, cpu_seconds)?;
+        session.send("\n")?;
+        let end = session.end(limit)?;
+        if end.success { Ok(outcome) } else { Err(format!("it ends with a failure: {}", end.errors)) }
     }
 
     fn run_here(&self) -> Result<Outcome, String> {
@@ -100,7 +124,11 @@ pub fn run(subject: &Subject, machine: &Machine, jobs: &[&Job], limit: Duration)
         return jobs.iter().map(|job| told(job, job.run_here())).collect();
     }
     let mut outcomes = Outcomes::new();
-    while outcomes.len() < jobs.len() {
+    while let Some(job) = jobs.get(outcomes.len()) {
+        if let InGuest::Image(image) = &job.guest {
+            outcomes.push(told(job, job.run_alone(image, subject, machine, limit)));
+            continue;
+        }
         let booted = subject.command(machine).and_then(Session::boot).and_then(|mut session| {
             session.widen()?;
             Ok(session)
@@ -113,12 +141,12 @@ pub fn run(subject: &Subject, machine: &Machine, jobs: &[&Job], limit: Duration)
             }
         };
         loop {
-            let Some(job) = jobs.get(outcomes.len()) else {
+            let Some((job, InGuest::Line(line))) = jobs.get(outcomes.len()).map(|job| (job, &job.guest)) else {
                 // Every result is there; a guest that can't power off is killed.
                 let _ = session.finish();
                 break;
             };
-            match job.run_in(&mut session, limit) {
+            match job.run_in(line, &mut session, limit) {
                 Ok(outcome) => outcomes.push(told(job, outcome)),
                 Err(error) => {
                     outcomes.push(told(job, Err(error)));
@@ -136,7 +164,7 @@ mod tests {
 
     fn job(clock: Clock, native: &[&str]) -> Job {
         let native = native.split_first().map(|(p, a)| (p.into(), a.iter().map(|&s| s.to_owned()).collect()));
-        Job { name: "j".into(), group: "g".into(), clock, portable: true, guest: String::new(), native }
+        Job { name: "j".into(), group: "g".into(), clock, portable: true, guest: InGuest::Line(String::new()), native }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::compile::{GUEST, NATIVE, files, header, is_current};
 use crate::image;
-use crate::job::{Clock, Job};
+use crate::job::{Clock, InGuest, Job};
 use crate::subject::root;
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ pub fn prepare(wanted: impl Fn(&str, &str) -> bool) -> Result<(Vec<Job>, PathBuf
         let member = format!("bench/{}", kernel.name);
         if wanted(&kernel.name, &kernel.group) {
             jobs.push(Job {
-                guest: format!("/{member}"),
+                guest: InGuest::Line(format!("/{member}")),
                 name: kernel.name,
                 group: kernel.group,
                 clock: Clock::Program,

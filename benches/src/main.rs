@@ -11,6 +11,7 @@ mod jit;
 mod job;
 mod kernels;
 mod measure;
+mod micro;
 mod session;
 mod shell;
 mod spec;
@@ -42,6 +43,9 @@ enum Suite {
     Guest(Options),
     /// Small C programs: integer, floating point, memory, system.
     Kernels(Options),
+    /// Tiny programs without an operating system, by what they do to a processor: code generation, branches, exceptions,
+    /// memory, devices.
+    Micro(Options),
     /// Programs from Debian on made-up input; scripts/fetch-apps fetches them.
     Apps(Options),
     /// What translation costs, from the launcher's statistics of a boot.
@@ -131,7 +135,7 @@ impl Options {
         let named = guest.join(kernel).join("Image");
         Machine {
             kernel: if named.exists() { named } else { kernel.into() },
-            initrd: initrd.unwrap_or_else(|| guest.join("initramfs.cpio")),
+            initrd: Some(initrd.unwrap_or_else(|| guest.join("initramfs.cpio"))),
             memory: self.memory.unwrap_or(memory),
         }
     }
@@ -189,6 +193,12 @@ fn kernels(options: &Options) -> Result<Table, String> {
     Ok(measure(&options.plan("Small programs", &machine, &jobs), &subjects))
 }
 
+fn micro(options: &Options) -> Result<Table, String> {
+    let jobs = micro::prepare(|name, group| options.wants(name, group))?;
+    let machine = Machine { kernel: PathBuf::new(), initrd: None, memory: options.memory.unwrap_or(micro::MEMORY) };
+    Ok(measure(&options.plan("Programs without an operating system", &machine, &jobs), &options.subjects()))
+}
+
 fn apps(options: &Options) -> Result<Table, String> {
     let (jobs, initrd) = apps::prepare(|name, group| options.wants(name, group))?;
     let machine = options.machine(&options.kernel[0], Some(initrd), 2048);
@@ -231,6 +241,7 @@ fn main() -> ExitCode {
         Suite::Boot(options) => (options, boot(options)),
         Suite::Guest(options) => (options, guest(options)),
         Suite::Kernels(options) => (options, kernels(options)),
+        Suite::Micro(options) => (options, micro(options)),
         Suite::Apps(options) => (options, apps(options)),
         Suite::Jit(options) => (options, jit(options)),
         Suite::Spec2006(spec) => (&spec.options, spec2006(spec)),

@@ -40,6 +40,8 @@ pub struct End {
     pub peak_mib: f64,
     /// What came on stderr.
     pub errors: String,
+    /// Whether its process says so.
+    pub success: bool,
 }
 
 fn reader(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
@@ -137,7 +139,8 @@ impl Session {
         message
     }
 
-    fn send(&mut self, text: &str) -> Result<(), String> {
+    /// Types.
+    pub fn send(&mut self, text: &str) -> Result<(), String> {
         let input = self.child.stdin.as_mut().ok_or("stdin is closed")?;
         let sent = input.write_all(text.as_bytes()).and_then(|()| input.flush());
         sent.map_err(|e| self.explain(format!("cannot type to the guest: {e}")))
@@ -159,10 +162,24 @@ impl Session {
         Ok(Reply { output, status, seconds, cpu_seconds })
     }
 
+    /// Waits for `text`, then for the rest of the next line: gives that, and how much time and processor time lay between.
+    pub fn time_line(&mut self, text: &str, limit: Duration) -> Result<(String, f64, f64), String> {
+        self.expect(text, limit)?;
+        let cpu = |session: &Self| cpu_time::of_process(session.child.id()).map_err(|e| e.to_string());
+        let (started, cpu_before) = (Instant::now(), cpu(self)?);
+        let line = self.expect("\n", limit)?;
+        Ok((line, started.elapsed().as_secs_f64(), cpu(self)? - cpu_before))
+    }
+
     /// Powers the guest off and waits for the end.
     pub fn finish(mut self) -> Result<End, String> {
         self.send("poweroff -f\n")?;
-        let deadline = Instant::now() + BOOT;
+        self.end(BOOT)
+    }
+
+    /// Waits for the end of a guest that powers itself off.
+    pub fn end(mut self, limit: Duration) -> Result<End, String> {
+        let deadline = Instant::now() + limit;
         loop {
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.seen.extend_from_slice(&bytes),
@@ -179,7 +196,11 @@ impl Session {
             usage
         };
         self.reaped = true;
-        Ok(End { peak_mib: usage.ru_maxrss as f64 / 1024.0, errors })
+        Ok(End {
+            peak_mib: usage.ru_maxrss as f64 / 1024.0,
+            errors,
+            success: libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+        })
     }
 }
 

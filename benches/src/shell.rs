@@ -1,6 +1,6 @@
 //! The `guest` suite: what BusyBox's shell can run. Results are compared between subjects, so they must not depend on time.
 
-use crate::job::{Clock, Job};
+use crate::job::{Clock, InGuest, Job};
 
 const PROGRAMS: &[(&str, &str)] = &[
     ("sha256sum 64 MiB", "dd if=/dev/zero bs=1M count=64 2>/dev/null | sha256sum"),
@@ -24,7 +24,7 @@ pub fn jobs(wanted: impl Fn(&str, &str) -> bool) -> Vec<Job> {
             group: "shell".into(),
             clock: Clock::Host,
             portable: true,
-            guest: line.into(),
+            guest: InGuest::Line(line.into()),
             native: None,
         })
         .collect()

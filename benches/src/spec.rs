@@ -5,7 +5,7 @@
 
 use crate::compile::GUEST;
 use crate::image;
-use crate::job::{Clock, Job};
+use crate::job::{Clock, InGuest, Job};
 use crate::subject::root;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -221,7 +221,7 @@ pub fn prepare(benchmark: &Benchmark) -> Result<(Job, PathBuf), String> {
         group: benchmark.group().into(),
         clock: Clock::Program,
         portable: true,
-        guest: "/bench/timer sh /bench/run.sh".into(),
+        guest: InGuest::Line("/bench/timer sh /bench/run.sh".into()),
         native: None,
     };
     Ok((job, initramfs))

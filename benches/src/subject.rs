@@ -7,7 +7,8 @@ use std::process::Command;
 /// The guest: the same for all subjects.
 pub struct Machine {
     pub kernel: PathBuf,
-    pub initrd: PathBuf,
+    /// `None` for guests without an operating system.
+    pub initrd: Option<PathBuf>,
     /// MiB.
     pub memory: u32,
 }
@@ -66,7 +67,7 @@ impl Subject {
 
     /// The command that boots the guest.
     pub fn command(&self, machine: &Machine) -> Result<Command, String> {
-        for file in [&machine.kernel, &machine.initrd] {
+        for file in [Some(&machine.kernel), machine.initrd.as_ref()].into_iter().flatten() {
             if !file.exists() {
                 return Err(format!(
                     "{} is missing: run scripts/fetch-guest and scripts/make-initramfs",
@@ -76,8 +77,13 @@ impl Subject {
         }
         let mut command = Command::new(&self.program);
         command.args(&self.fixed).arg("-m").arg(format!("{}M", machine.memory));
-        command.arg("-kernel").arg(&machine.kernel).arg("-initrd").arg(&machine.initrd);
-        command.args(["-append", "console=ttyAMA0 quiet"]);
+        command.arg("-kernel").arg(&machine.kernel);
+        if let Some(initrd) = &machine.initrd {
+            command.arg("-initrd").arg(initrd).args(["-append", "console=ttyAMA0 quiet"]);
+        } else {
+            // It waits for a key before it powers off: what the process of one that is gone used can't be told.
+            command.args(["-append", "hold=1"]);
+        }
         Ok(command)
     }
 }

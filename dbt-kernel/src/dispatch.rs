@@ -67,12 +67,15 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let (reason, arrival) = unsafe { ((*self.vcpu).rt.exit_reason, (*self.vcpu).rt.exit_arrival) };
         self.arrival = if reason == exit::LOOKUP { arrival as usize } else { 0 };
         let stats = &self.shared().control.stats;
-        match reason {
-            exit::LOOKUP => stats.lookup_exits.fetch_add(1, Ordering::Relaxed),
-            exit::EVENTS => stats.event_exits.fetch_add(1, Ordering::Relaxed),
-            exit::STATE => stats.state_exits.fetch_add(1, Ordering::Relaxed),
-            _ => 0,
+        let counter = match reason {
+            exit::LOOKUP => &stats.lookup_exits,
+            exit::EVENTS => &stats.event_exits,
+            exit::STATE => &stats.state_exits,
+            exit::CHAIN => &stats.chain_exits,
+            exit::HOT => &stats.hot_exits,
+            _ => &stats.recheck_exits,
         };
+        counter.fetch_add(1, Ordering::Relaxed);
         if reason == exit::STATE {
             self.refresh_jump_key();
         }
@@ -147,9 +150,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let shared = self.shared();
         let stats = &shared.control.stats;
         // SAFETY: the block lives as long as `self`.
-        let (blocks, insns) = unsafe { ((*self.vcpu).rt.blocks_run, (*self.vcpu).rt.insns_run) };
-        stats.blocks_run.store(blocks, Ordering::Relaxed);
-        stats.insns_run.store(insns, Ordering::Relaxed);
+        let rt = unsafe { &(*self.vcpu).rt };
+        stats.blocks_run.store(rt.blocks_run, Ordering::Relaxed);
+        stats.insns_run.store(rt.insns_run, Ordering::Relaxed);
+        stats.accesses_run.store(rt.accesses_run, Ordering::Relaxed);
         stats.run_cycles.fetch_add(shared.platform.tsc().saturating_sub(started), Ordering::Relaxed);
     }
 }

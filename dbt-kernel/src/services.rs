@@ -95,6 +95,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Drops the software TLB's entries that hold in one address space only.
     fn flush_private(&mut self) {
+        self.shared().control.stats.tlb_space_flushes.fetch_add(1, Ordering::Relaxed);
         for mode in 0..MMU_MODES {
             let mut filled = core::mem::take(&mut self.filled[mode]);
             filled.retain(|&index| {
@@ -111,14 +112,23 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Enters a translation of the page with `va` into the software TLB.
     pub(crate) fn fill_tlb(&mut self, mode: usize, va: u64, mapping: &Mapping, host: *mut u8, writable: bool) {
+        self.enter_tlb(mode, va, mapping, mapping.write && writable, 0, (host as u64).wrapping_sub(va));
+    }
+
+    /// The same of a device's page: translated code will miss it, but the miss finds it.
+    pub(crate) fn fill_tlb_device(&mut self, mode: usize, va: u64, mapping: &Mapping) {
+        self.enter_tlb(mode, va, mapping, mapping.write, TlbEntry::DEVICE, 0);
+    }
+
+    fn enter_tlb(&mut self, mode: usize, va: u64, mapping: &Mapping, writable: bool, mark: u64, addend: u64) {
         let page = va >> PAGE_BITS << PAGE_BITS;
         let index = (va >> PAGE_BITS) as usize & (TLB_ENTRIES - 1);
         let offset = va - page;
-        let tag = |usable: bool| if usable { page } else { TlbEntry::INVALID };
+        let tag = |usable: bool| if usable { page | mark } else { TlbEntry::INVALID };
         let entry = TlbEntry {
             read: tag(mapping.read),
-            write: tag(mapping.write && writable),
-            addend: (host as u64).wrapping_sub(va),
+            write: tag(writable),
+            addend,
             phys: (mapping.phys - offset) | USED | if mapping.global { 0 } else { PRIVATE },
         };
         let slot = self.tlb_entry(mode, index);
@@ -273,6 +283,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         self.drop_windows(va);
         match va {
             Some(va) if !self.data_mappings.hold(va) => {
+                self.shared().control.stats.tlb_page_flushes.fetch_add(1, Ordering::Relaxed);
                 let index = (va >> PAGE_BITS) as usize;
                 for mode in 0..MMU_MODES {
                     // Stays listed as filled.

@@ -273,10 +273,14 @@ pub struct Stats {
     pub pages_invalidated: AtomicU64,
     pub dispatches: AtomicU64,
     pub lookups: AtomicU64,
-    /// Returns from translated code: for a target not in the jump cache, for events, for a new context.
+    /// Returns from translated code: for a target not in the jump cache, for events, for a new context, for a direct jump to
+    /// be patched, for a block that became hot, for a region to be looked at again.
     pub lookup_exits: AtomicU64,
     pub event_exits: AtomicU64,
     pub state_exits: AtomicU64,
+    pub chain_exits: AtomicU64,
+    pub hot_exits: AtomicU64,
+    pub recheck_exits: AtomicU64,
     pub chains: AtomicU64,
     /// Regions made, their guest instructions (a loop's twice) and host bytes, time spent; looked at again; given up.
     pub regions: AtomicU64,
@@ -287,22 +291,37 @@ pub struct Stats {
     /// Branches added to regions.
     pub regions_grown: AtomicU64,
     pub regions_dropped: AtomicU64,
+    /// Walks of the guest's tables for accesses, each of which fills the software TLB, unless it found a device.
     pub tlb_misses: AtomicU64,
+    /// The software TLB: emptied, rid of one address space's entries, of one address's.
     pub tlb_flushes: AtomicU64,
+    pub tlb_space_flushes: AtomicU64,
+    pub tlb_page_flushes: AtomicU64,
+    /// Accesses that translated code could not make itself.
     pub slow_accesses: AtomicU64,
     pub device_accesses: AtomicU64,
-    pub exceptions: AtomicU64,
     /// Exceptions that are undefined instructions.
     pub undefined_insns: AtomicU64,
+    /// Exceptions that the guest's accesses and fetches raised: its tables don't map or permit the load, the store, the
+    /// fetch; the address is not aligned as it must be; nothing is there.
+    pub faults_load: AtomicU64,
+    pub faults_store: AtomicU64,
+    pub faults_fetch: AtomicU64,
+    pub faults_alignment: AtomicU64,
+    pub faults_bus: AtomicU64,
     pub interrupts: AtomicU64,
     /// Nonzero: guest memory is mapped by the host's MMU. What follows is zero otherwise, but for the cost of a fault.
     pub host_mmu: AtomicU64,
-    /// Processor cycles from a page fault in ring 3 to its handler there and back, measured at start.
+    /// Processor cycles from a page fault in ring 3 to its handler there and back, measured at start; of a call of the
+    /// nucleus that makes the processor forget everything.
     pub fault_cost: AtomicU64,
-    /// Page faults of accesses through windows: all, those on devices, those on pages with translated code.
+    pub nucleus_cost: AtomicU64,
+    /// Page faults of accesses through windows: all, those on devices, those of stores to pages with translated code, those
+    /// that turned out to be the guest's own. The others found a page to be mapped.
     pub window_faults: AtomicU64,
     pub window_faults_device: AtomicU64,
     pub window_faults_code: AtomicU64,
+    pub window_faults_guest: AtomicU64,
     /// Mappings made: of pages, of large pages.
     pub window_fills: AtomicU64,
     pub window_fills_large: AtomicU64,
@@ -323,8 +342,14 @@ pub struct Stats {
     pub waits: AtomicU64,
     pub wait_cycles: AtomicU64,
     pub run_cycles: AtomicU64,
+    /// Exits of the virtual machine to the launcher: to wait, to have rings drained, for anything else.
+    pub vm_exits_wait: AtomicU64,
+    pub vm_exits_drain: AtomicU64,
+    pub vm_exits_other: AtomicU64,
+    /// See `x86_backend::runtime::Runtime`.
     pub blocks_run: AtomicU64,
     pub insns_run: AtomicU64,
+    pub accesses_run: AtomicU64,
     pub heap_used: AtomicU64,
 }
 
@@ -423,6 +448,9 @@ impl Control {
                 lookup_exits: AtomicU64::new(0),
                 event_exits: AtomicU64::new(0),
                 state_exits: AtomicU64::new(0),
+                chain_exits: AtomicU64::new(0),
+                hot_exits: AtomicU64::new(0),
+                recheck_exits: AtomicU64::new(0),
                 chains: AtomicU64::new(0),
                 regions: AtomicU64::new(0),
                 region_insns: AtomicU64::new(0),
@@ -433,16 +461,24 @@ impl Control {
                 regions_dropped: AtomicU64::new(0),
                 tlb_misses: AtomicU64::new(0),
                 tlb_flushes: AtomicU64::new(0),
+                tlb_space_flushes: AtomicU64::new(0),
+                tlb_page_flushes: AtomicU64::new(0),
                 slow_accesses: AtomicU64::new(0),
                 device_accesses: AtomicU64::new(0),
-                exceptions: AtomicU64::new(0),
                 undefined_insns: AtomicU64::new(0),
+                faults_load: AtomicU64::new(0),
+                faults_store: AtomicU64::new(0),
+                faults_fetch: AtomicU64::new(0),
+                faults_alignment: AtomicU64::new(0),
+                faults_bus: AtomicU64::new(0),
                 interrupts: AtomicU64::new(0),
                 host_mmu: AtomicU64::new(0),
                 fault_cost: AtomicU64::new(0),
+                nucleus_cost: AtomicU64::new(0),
                 window_faults: AtomicU64::new(0),
                 window_faults_device: AtomicU64::new(0),
                 window_faults_code: AtomicU64::new(0),
+                window_faults_guest: AtomicU64::new(0),
                 window_fills: AtomicU64::new(0),
                 window_fills_large: AtomicU64::new(0),
                 window_drops: AtomicU64::new(0),
@@ -458,8 +494,12 @@ impl Control {
                 waits: AtomicU64::new(0),
                 wait_cycles: AtomicU64::new(0),
                 run_cycles: AtomicU64::new(0),
+                vm_exits_wait: AtomicU64::new(0),
+                vm_exits_drain: AtomicU64::new(0),
+                vm_exits_other: AtomicU64::new(0),
                 blocks_run: AtomicU64::new(0),
                 insns_run: AtomicU64::new(0),
+                accesses_run: AtomicU64::new(0),
                 heap_used: AtomicU64::new(0),
             },
             console_out: Ring::new(),

@@ -10,7 +10,7 @@ use crate::services::PRIVATE;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use x86_backend::emit::{Access, AtomicOp, HelperRet};
 use x86_backend::guest::{AccessKind, Guest, Mapping, Services};
-use x86_backend::runtime::{MemDesc, PAGE_BITS, Vcpu};
+use x86_backend::runtime::{MemDesc, PAGE_BITS, TlbEntry, Vcpu};
 
 /// A guest exception was taken instead.
 pub(crate) struct Raised;
@@ -85,22 +85,52 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         kind: AccessKind,
         access: Access,
     ) -> Raised {
-        self.shared().control.stats.exceptions.fetch_add(1, Ordering::Relaxed);
         G::raise(cpu, fault, va, kind, access);
         Raised
     }
 
-    /// What the software TLB has for an access that came here because it runs over a page's end, or was probed with another.
+    /// The guest's tables don't map the address, or not for this.
+    fn raise_walk(
+        &mut self,
+        cpu: &mut Vcpu<G::State>,
+        fault: G::Fault,
+        va: u64,
+        kind: AccessKind,
+        access: Access,
+    ) -> Raised {
+        self.note_guest_fault();
+        let stats = &self.shared().control.stats;
+        let counter = if kind == AccessKind::Write { &stats.faults_store } else { &stats.faults_load };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.raise(cpu, fault, va, kind, access)
+    }
+
+    /// The address is not aligned as the access demands.
+    fn raise_alignment(&mut self, cpu: &mut Vcpu<G::State>, va: u64, kind: AccessKind, access: Access) -> Raised {
+        self.shared().control.stats.faults_alignment.fetch_add(1, Ordering::Relaxed);
+        self.raise(cpu, G::alignment_fault(kind), va, kind, access)
+    }
+
+    /// Nothing at the physical address answers.
+    fn raise_bus(&mut self, cpu: &mut Vcpu<G::State>, va: u64, kind: AccessKind, access: Access) -> Raised {
+        self.shared().control.stats.faults_bus.fetch_add(1, Ordering::Relaxed);
+        self.raise(cpu, G::bus_fault(kind), va, kind, access)
+    }
+
+    /// What the software TLB has for an access that came here because it runs over a page's end, or was probed with another, or
+    /// goes to a device.
     ///
-    /// An access through a window walks: it is how windows learn what to map.
+    /// An access through a window walks: it is how windows learn what to map. But those to devices that have not just faulted have
+    /// nothing to learn.
     fn tlb_hit(&mut self, mode: usize, va: u64, kind: AccessKind) -> Option<(Mapping, Option<*mut u8>)> {
-        if self.host.as_ref().is_some_and(HostMmu::learns) {
-            return None;
-        }
         let entry = *self.tlb_entry(mode, (va >> PAGE_BITS) as usize);
         let page = va >> PAGE_BITS << PAGE_BITS;
         let tag = if kind == AccessKind::Write { entry.write } else { entry.read };
-        if tag != page || kind == AccessKind::Fetch {
+        let device = tag == page | TlbEntry::DEVICE;
+        if (tag != page && !device)
+            || kind == AccessKind::Fetch
+            || (self.host.as_ref().is_some_and(HostMmu::learns) && !(device && self.may_skip_walk()))
+        {
             return None;
         }
         let mapping = Mapping {
@@ -109,11 +139,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             read: kind == AccessKind::Read,
             write: kind == AccessKind::Write,
             fetch: false,
-            device: false,
+            device,
             global: entry.phys & PRIVATE == 0,
             code_context: 0,
         };
-        Some((mapping, Some(va.wrapping_add(entry.addend) as *mut u8)))
+        Some((mapping, (!device).then(|| va.wrapping_add(entry.addend) as *mut u8)))
     }
 
     /// Translates one page's worth; fills the TLB if it may. `None` for a host pointer: a device.
@@ -131,7 +161,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let mapping = match G::walk(cpu, va, kind, mode) {
             Ok(mapping) => mapping,
-            Err(fault) => return Err(self.raise(cpu, fault, va, kind, desc.access())),
+            Err(fault) => return Err(self.raise_walk(cpu, fault, va, kind, desc.access())),
         };
         self.shared().control.stats.tlb_misses.fetch_add(1, Ordering::Relaxed);
         if kind == AccessKind::Write {
@@ -139,6 +169,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         self.fill_windows(cpu, mode, va, &mapping, kind);
         let Some(host) = self.shared().ram.pointer(mapping.phys, len.into()) else {
+            if mapping.device {
+                self.fill_tlb_device(mode, va, &mapping);
+            }
             return Ok((mapping, None));
         };
         if !mapping.device {
@@ -161,7 +194,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let access = desc.access();
         let refused = || access.contains(Access::ALIGNED) && !G::tolerates_unaligned(cpu, va, size, access);
         if !aligned && (G::strict_alignment(G::context(&cpu.state)) || refused()) {
-            return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
+            return Err(self.raise_alignment(cpu, va, kind, desc.access()));
         }
         let left = (1u64 << PAGE_BITS) - (va & ((1 << PAGE_BITS) - 1));
         if u64::from(size) > left {
@@ -171,13 +204,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let second_va = va.wrapping_add(left);
             let second = self.translate(cpu, second_va, kind, desc, size - first_len)?.0;
             if first.device || second.device {
-                return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
+                return Err(self.raise_alignment(cpu, va, kind, desc.access()));
             }
             return Ok(Place::Split);
         }
         let (mapping, host) = self.translate(cpu, va, kind, desc, size)?;
         if mapping.device && !aligned {
-            return Err(self.raise(cpu, G::alignment_fault(kind), va, kind, desc.access()));
+            return Err(self.raise_alignment(cpu, va, kind, desc.access()));
         }
         Ok(match host {
             Some(host) => Place::Ram(host),
@@ -191,7 +224,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Place::Ram(host) => Ok(unsafe { read_host(host, size) }),
             Place::Device(phys) => match self.phys_read(phys, size) {
                 Ok(value) => Ok(value),
-                Err(_) => Err(self.raise(cpu, G::bus_fault(AccessKind::Read), va, AccessKind::Read, desc.access())),
+                Err(_) => Err(self.raise_bus(cpu, va, AccessKind::Read, desc.access())),
             },
             Place::Split => {
                 let mut value = 0;
@@ -219,7 +252,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
             Place::Device(phys) => match self.phys_write(phys, size, value) {
                 Ok(()) => Ok(()),
-                Err(_) => Err(self.raise(cpu, G::bus_fault(AccessKind::Write), va, AccessKind::Write, desc.access())),
+                Err(_) => Err(self.raise_bus(cpu, va, AccessKind::Write, desc.access())),
             },
             Place::Split => {
                 for i in 0..size {
@@ -267,7 +300,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let place = self.locate(cpu, va, desc.size(), AccessKind::Write, desc)?;
         if matches!(place, Place::Split) || (matches!(place, Place::Device(_)) && desc.size() == 16) {
-            return Err(self.raise(cpu, G::alignment_fault(AccessKind::Write), va, AccessKind::Write, desc.access()));
+            return Err(self.raise_alignment(cpu, va, AccessKind::Write, desc.access()));
         }
         Ok(place)
     }

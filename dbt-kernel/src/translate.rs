@@ -82,7 +82,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Ok(_) => G::bus_fault(AccessKind::Fetch),
             Err(fault) => fault,
         };
-        self.shared().control.stats.exceptions.fetch_add(1, Ordering::Relaxed);
+        self.shared().control.stats.faults_fetch.fetch_add(1, Ordering::Relaxed);
         if let Some(kind) = self.arrived() {
             G::arrive(cpu, kind, None, 0);
             self.arrival = 0;

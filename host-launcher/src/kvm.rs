@@ -376,16 +376,29 @@ impl Run {
                 Ok(VcpuExit::MmioWrite(phys::DOORBELL, data)) => {
                     ("doorbell", data.iter().rev().fold(0, |value, byte| (value << 8) | u32::from(*byte)))
                 }
-                Ok(VcpuExit::Intr) => continue,
+                Ok(VcpuExit::Intr) => {
+                    self.link.control.stats.vm_exits_other.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 Ok(VcpuExit::Shutdown) => return Err(self.report("a triple fault")),
                 Ok(VcpuExit::InternalError) => return Err(self.report("KVM can't go on (internal error)")),
                 Ok(exit) => {
                     let what = format!("an unexpected exit: {exit:?}");
                     return Err(self.report(&what));
                 }
-                Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => continue,
+                Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
+                    self.link.control.stats.vm_exits_other.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 Err(error) => return Err(self.report(&format!("KVM_RUN failed: {error}"))),
             };
+            let stats = &self.link.control.stats;
+            let counter = match code {
+                doorbell::WAIT => &stats.vm_exits_wait,
+                doorbell::DRAIN => &stats.vm_exits_drain,
+                _ => &stats.vm_exits_other,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
             match code {
                 doorbell::WAIT => self.link.wait(0),
                 doorbell::DRAIN => {

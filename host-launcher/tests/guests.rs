@@ -98,6 +98,16 @@ fn power_off_exits_with_0() {
             stats.contains(&format!("\"accel\":\"{}\"", machine.0)) && stats.contains("\"exit_code\":0"),
             "{stats}"
         );
+        // Text read from memory, most of it without the engine's help, and stores to a device, none of them so.
+        let number = |name: &str| -> f64 {
+            let (_, rest) = stats.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name}: {stats}"));
+            let end = rest.find([',', '}']).unwrap();
+            rest[..end].parse().unwrap_or_else(|_| panic!("{name}: {stats}"))
+        };
+        let (all, slow) = (number("accesses_run"), number("slow_accesses"));
+        assert!(all >= 9.0 && slow >= 4.0 && slow < all && number("device_accesses") == 4.0, "{machine:?}: {stats}");
+        assert!((number("hit_rate") - (1.0 - slow / all)).abs() < 1e-6, "{machine:?}: {stats}");
+        assert_eq!(number("vm_exits_other") > 0.0, machine.0 == "kvm", "{machine:?}: {stats}");
     }
 }
 

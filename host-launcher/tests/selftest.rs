@@ -48,6 +48,7 @@ fn passes_in_a_virtual_machine() {
         passes("kvm", "soft");
         // The host's MMU reports to the guest what the software TLB does: the same checks hold.
         passes("kvm", "host");
+        passes("kvm", "auto");
     }
 }
 

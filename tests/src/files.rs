@@ -50,7 +50,9 @@ pub fn accelerators() -> Vec<&'static str> {
 /// The launcher's options for each accelerator and memory strategy to test on this machine.
 #[must_use]
 pub fn machines() -> Vec<&'static [&'static str]> {
-    let hosted: &[&str] = &["--accel", "hosted"];
-    let [soft, host]: [&[&str]; 2] = [&["--accel", "kvm", "--mmu", "soft"], &["--accel", "kvm", "--mmu", "host"]];
-    if has_kvm() { vec![hosted, soft, host] } else { vec![hosted] }
+    const HOSTED: &[&str] = &["--accel", "hosted"];
+    const SOFT: &[&str] = &["--accel", "kvm", "--mmu", "soft"];
+    const HOST: &[&str] = &["--accel", "kvm", "--mmu", "host"];
+    const AUTO: &[&str] = &["--accel", "kvm", "--mmu", "auto"];
+    if has_kvm() { vec![HOSTED, SOFT, HOST, AUTO] } else { vec![HOSTED] }
 }

@@ -6,13 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Compiles a source file of the project statically for the guest.
+/// Compiles a source file of the project, or those in a directory, statically for the guest.
 ///
 /// # Panics
 /// When that fails.
 pub fn compile(source: &str, to: &Path) {
+    let source = files::root().join(source);
+    let sources = if source.is_dir() {
+        let files = fs::read_dir(&source).expect("the directory is there").map(|file| file.expect("a file").path());
+        files.filter(|path| path.extension() == Some("c".as_ref())).collect()
+    } else {
+        vec![source]
+    };
     let mut gcc = Command::new("aarch64-linux-gnu-gcc");
-    let compiled = gcc.args(["-static", "-O2", "-o"]).arg(to).arg(files::root().join(source)).status();
+    let compiled = gcc.args(["-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(to).args(sources).status();
     assert!(compiled.expect("an arm64 cross compiler is installed").success(), "the program compiles");
 }
 

@@ -45,6 +45,9 @@ pub struct TlbEntry {
 impl TlbEntry {
     /// A tag no access compares equal to (its low bits are set).
     pub const INVALID: u64 = u64::MAX;
+    /// Added to a tag: the page is a device's. No access compares equal, as of the low bits only those below an access's size
+    /// take part, but the engine needs no walk to find it.
+    pub const DEVICE: u64 = 0x800;
     pub const EMPTY: Self = Self { read: Self::INVALID, write: Self::INVALID, addend: 0, phys: 0 };
 }
 
@@ -224,9 +227,11 @@ pub struct Runtime {
     pub host_sp: u64,
     pub fp: FpEnv,
     pub slow: SlowPaths,
-    /// Retired blocks and instructions, when counting is compiled into blocks.
+    /// Blocks entered, their instructions, and these's accesses to guest memory, when counting is compiled into blocks. Of a
+    /// block that is left before its end all count.
     pub blocks_run: u64,
     pub insns_run: u64,
+    pub accesses_run: u64,
     /// 128-bit arguments and results.
     pub scratch: [u128; 8],
     /// The engine's services for helpers; set by the engine before anything runs.

@@ -286,6 +286,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
+    /// Whether windows have nothing to learn from the access under way.
+    pub(crate) fn may_skip_walk(&self) -> bool {
+        self.host.as_ref().is_none_or(|host| host.fault_site.is_none())
+    }
+
+    /// The fault that brought the access here is the guest's to handle.
+    pub(crate) fn note_guest_fault(&mut self) {
+        if self.host.as_mut().is_some_and(|host| host.fault_site.take().is_some()) {
+            self.stats().window_faults_guest.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn fill_window(&mut self, mode: usize, va: u64, mapping: &Mapping, kind: AccessKind, site: Option<u32>) {
         let space = self.space;
         let Some((host, shared)) = self.host_parts() else { return };

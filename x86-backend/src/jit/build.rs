@@ -172,7 +172,8 @@ impl Build {
     /// Enters how many instructions the block had that is being counted.
     pub fn end_counting(&mut self) {
         if let Some((at, before)) = self.counting.take() {
-            self.ir.ops[at].imm = u64::from(self.insns - before);
+            let accesses = self.ir.ops[at..].iter().filter(|op| op.code.is_access()).count();
+            self.ir.ops[at].imm = u64::from(self.insns - before) | (accesses as u64) << 32;
         }
     }
 

@@ -124,8 +124,15 @@ pub enum Code {
     LoopHead,
     /// Back to the loop's head, at index `c`, unless events are pending; to its phis, the `b` values at `a` in [`Ir::args`].
     LoopBack,
-    /// The guest instructions of the block that begins, for counting: `imm`.
+    /// The guest instructions of the block that begins, for counting: the low half of `imm`; and its accesses to memory.
     Count,
+}
+
+impl Code {
+    /// One access to guest memory, or a pair of neighbouring ones.
+    pub fn is_access(self) -> bool {
+        matches!(self, Code::Load | Code::Store | Code::LoadPair | Code::StorePair | Code::Atomic | Code::Cas)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -541,6 +541,11 @@ impl Gen {
                 let (blocks, retired) = (self.rt(blocks), self.rt(retired));
                 self.asm.alu_i(Alu::Add, true, blocks, 1);
                 self.asm.alu_i(Alu::Add, true, retired, op.imm as i32);
+                let accesses = (op.imm >> 32) as i32;
+                if accesses != 0 {
+                    let counter = self.rt(offset_of!(Runtime, accesses_run));
+                    self.asm.alu_i(Alu::Add, true, counter, accesses);
+                }
             }
             Code::Get => self.lower_get(v, op),
             Code::Put => self.lower_put(op),

@@ -1,7 +1,7 @@
 //! Exits, chaining, retirement and the quality of the code for typical guest instructions.
 
 use super::listing::body;
-use super::machine::{Compiler, Machine, START, State, host_features, slot};
+use super::machine::{BASE, Compiler, Machine, START, State, host_features, slot};
 use crate::emit::{Access, BinOp, BranchKind, CmpOp, Cond, Emit, Stop, UnOp};
 use crate::jit::{BlockContext, Builder};
 use crate::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, exit};
@@ -159,6 +159,27 @@ fn a_full_buffer_is_reported_and_left_alone() {
     let vcpu = m.ptr();
     c.jit.enter(vcpu, block.entry);
     assert_eq!(m.cpu.state.x[0], 1);
+}
+
+#[test]
+fn accesses_are_counted() {
+    let mut c = Compiler::new(host_features(), true);
+    let mut m = Machine::new(&zero(), true);
+    m.fill_tlb();
+    let block = c.compile(START + 8, |b| {
+        b.begin_insn(START);
+        let a = b.konst(64, BASE.into());
+        let v = b.load(64, a, Access::empty())?;
+        b.put(slot(0, 0), v);
+        b.begin_insn(START + 4);
+        b.store(64, a, v, Access::empty())
+    });
+    let vcpu = m.ptr();
+    for n in 1..3 {
+        c.jit.enter(vcpu, block.entry);
+        let rt = &m.cpu.rt;
+        assert_eq!((rt.blocks_run, rt.insns_run, rt.accesses_run), (n, 2 * n, 2 * n));
+    }
 }
 
 /// Instructions of a block's main path without the two of its head and the final jump.

@@ -1,0 +1,13 @@
+// group: control flow
+// Direct branches within a page, in an order that is not the addresses'.
+#define ITERATIONS 600000
+#include "branches.h"
+
+#define BLOCKS 120
+#define STRIDE 32ul
+
+static uint64_t entry;
+
+static void prepare(void) { entry = make_direct(BLOCKS, STRIDE); }
+
+static uint64_t work(uint64_t iterations) { return check_and_run(entry, order, BLOCKS, iterations); }
