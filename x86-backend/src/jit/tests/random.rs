@@ -327,7 +327,8 @@ impl Tree<'_> {
 
     fn compile(&self, compiler: &mut Compiler) -> CompiledBlock {
         let region = Some(RegionContext::default());
-        let mut b = compiler.jit.begin(BlockContext { region, ..Compiler::context() });
+        let context = BlockContext { region, fp_flush: flushes(self.steps), ..Compiler::context() };
+        let mut b = compiler.jit.begin(context);
         for node in 1..Self::BLOCKS {
             self.record(&mut b, node);
             assert!(b.survey());
@@ -346,7 +347,7 @@ fn check_tree(state: &State, tree: &Tree<'_>, reach: Reach, times: u64) -> Resul
     let tlb = reach != Reach::Slow;
     let state = State { x: core::array::from_fn(|i| if i == 6 { times } else { state.x[i] }), ..state.clone() };
     trace(&format!("tree {:#x} {reach:?} times {times}", tree.shape), &state, tree.steps);
-    let mut expected = Machine::new(&state, !tlb);
+    let mut expected = machine(&state, !tlb, tree.steps);
     let interpret = |m: &mut Machine, node: usize| {
         m.interpret(Tree::fallthrough(node), |i| tree.run(i, node)).unwrap_or(m.cpu.state.pc)
     };
@@ -356,7 +357,7 @@ fn check_tree(state: &State, tree: &Tree<'_>, reach: Reach, times: u64) -> Resul
     }
     let mut compiler = reach.compiler(host_features());
     let block = tree.compile(&mut compiler);
-    let mut m = Machine::new(&state, !tlb);
+    let mut m = machine(&state, !tlb, tree.steps);
     let enter = reach.enter(&mut m, &mut compiler, block.entry);
     let mut pc = START;
     // Blocks outside the region run until it is entered again.
@@ -365,7 +366,10 @@ fn check_tree(state: &State, tree: &Tree<'_>, reach: Reach, times: u64) -> Resul
             pc = interpret(&mut m, node);
             continue;
         }
+        m.engine.translated = true;
         enter(&compiler);
+        m.engine.translated = false;
+        m.cpu.rt.fp.raised |= guest_flags(m.cpu.rt.fp.mxcsr);
         let by_state = m.cpu.rt.exit_reason == exit::STATE;
         pc = if by_state { m.cpu.state.pc } else { m.cpu.rt.exit_pc };
     }
@@ -374,6 +378,7 @@ fn check_tree(state: &State, tree: &Tree<'_>, reach: Reach, times: u64) -> Resul
     let mut want = expected.cpu.state.normal();
     (want.pc, m.cpu.state.pc) = (next, next);
     prop_assert_eq!(&m.cpu.state.normal(), &want, "state\n{}", listing());
+    prop_assert_eq!(m.cpu.rt.fp.raised, expected.cpu.rt.fp.raised, "flags\n{}", listing());
     prop_assert!(m.engine.seen == expected.engine.seen, "seen\n{}", listing());
     prop_assert!(*m.engine.memory == *expected.engine.memory, "memory\n{}", listing());
     Ok(())
@@ -430,7 +435,7 @@ proptest! {
     #[test]
     fn trees_carry_registers(
         state in state(),
-        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % 46, 42 | 45)), 7..90),
+        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % OPERATIONS, 42 | 45)), 7..90),
         shape in any::<u32>(),
         reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
         times in 1u64..9,
