@@ -40,7 +40,7 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
     /// How guest memory is accessed.
-    #[arg(long, value_enum, default_value_t = Mmu::Soft)]
+    #[arg(long, value_enum, default_value_t = Mmu::Auto)]
     pub mmu: Mmu,
     /// Stop after that many seconds, with exit code 124.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
