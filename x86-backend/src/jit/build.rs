@@ -168,6 +168,13 @@ impl Build {
         v
     }
 
+    /// Appends a load or store.
+    pub fn access(&mut self, op: Op) -> Val {
+        let v = self.push(op);
+        self.ir.accesses.push(v.0);
+        v
+    }
+
     /// Appends an operation that defines nothing.
     pub fn effect(&mut self, code: Code) -> Op {
         Op::new(code, u32::from(NO_RESULT))
@@ -175,12 +182,30 @@ impl Build {
 
     /// Appends a pure operation, or finds an equal one.
     pub fn pure(&mut self, op: Op) -> Val {
+        let slot = Self::slot(&op);
+        let old = self.cse[slot];
+        if old >= self.cse_floor && self.ir.ops.get(old as usize) == Some(&op) {
+            return Val(old);
+        }
+        let v = self.push(op);
+        self.cse[slot] = v.0;
+        v
+    }
+
+    #[inline(always)]
+    fn slot(op: &Op) -> usize {
         let mut h = u64::from(op.code as u8) | u64::from(op.w) << 8 | u64::from(op.aux) << 16 | u64::from(op.a) << 32;
         h ^= u64::from(op.b).wrapping_mul(0x9e37_79b9) ^ u64::from(op.c).wrapping_mul(0x85eb_ca6b) ^ op.imm;
-        let slot = (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1);
+        (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1)
+    }
+
+    /// Appends a constant of 64 bits, or of flags (`w` = 0), or finds it; constants count wherever they are.
+    fn constant(&mut self, w: u8, v: u64) -> Val {
+        let op = Op::new(Code::Const, w.into()).imm(v);
+        let slot = Self::slot(&op);
         let old = self.cse[slot];
-        let floor = if op.code == Code::Const { 0 } else { self.cse_floor };
-        if old >= floor && self.ir.ops.get(old as usize) == Some(&op) {
+        let same = |old: &Op| old.code == Code::Const && old.w == w && old.imm == v;
+        if self.ir.ops.get(old as usize).is_some_and(same) {
             return Val(old);
         }
         let v = self.push(op);
@@ -196,11 +221,11 @@ impl Build {
     pub fn int(&mut self, w: u32, v: u64) -> Val {
         // One container for all: a constant of 32 bits is the same value in both.
         let _ = w;
-        self.pure(Op::new(Code::Const, 64).imm(v))
+        self.constant(64, v)
     }
 
     pub fn flags_const(&mut self, stored: u16) -> Val {
-        self.pure(Op::new(Code::Const, 0).imm(u64::from(stored)))
+        self.constant(0, u64::from(stored))
     }
 
     pub fn vector(&mut self, v: u128) -> Val {
@@ -289,16 +314,34 @@ impl Build {
         if self.region {
             self.touch(lo, size, true);
         }
-        if self.known.iter().any(|k| k.offset == lo && k.size == size && k.val == v) {
-            return;
+        // What is known of overlapping slots: usually nothing, or of this very slot.
+        let (mut overlaps, mut same) = (0, None);
+        for (i, k) in self.known.iter().enumerate() {
+            if k.offset < hi && lo < k.offset + k.size {
+                overlaps += 1;
+                if k.offset == lo && k.size == size {
+                    if k.val == v {
+                        return;
+                    }
+                    same = Some(i);
+                }
+            }
         }
-        self.known.retain(|k| k.offset >= hi || k.offset + k.size <= lo);
+        let known = Known { offset: lo, size, val: v };
+        match same {
+            Some(i) if overlaps == 1 => self.known[i] = known,
+            _ => {
+                if overlaps != 0 {
+                    self.known.retain(|k| k.offset >= hi || k.offset + k.size <= lo);
+                }
+                self.known.push(known);
+            }
+        }
         let op = Op { w: container(slot.width) as u8, ..self.effect(Code::Put) };
         // The container tells the store's kind; a put defines nothing all the same.
         let op = Op { c: u32::from(op.w), w: NO_RESULT, ..op };
         let stored = self.stored(v);
         self.push(op.aux(size as u16).a(stored).imm(u64::from(lo)));
-        self.known.push(Known { offset: lo, size, val: v });
     }
 
     /// Guest state may have changed in any way.
