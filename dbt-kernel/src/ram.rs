@@ -1,4 +1,4 @@
-//! Guest RAM as the engine sees it, and which of its pages hold translated code.
+//! Guest RAM as the engine sees it, which of its pages hold translated code, and which the software TLB lets be written.
 //!
 //! Every region is mapped for the engine's whole life; [`Ram::new`] is the one place where the launcher's word for that is taken.
 
@@ -18,6 +18,8 @@ struct Region {
     frame: u64,
     /// One bit per page: holds translated code.
     code: Vec<u64>,
+    /// One bit per page: an entry of the software TLB may permit writes to it.
+    writable: Vec<u64>,
 }
 
 /// All RAM of the machine.
@@ -40,6 +42,7 @@ impl Ram {
                 host: r.engine_addr as *mut u8,
                 frame: r.vm_phys,
                 code: vec![0; (r.size / PAGE).div_ceil(64) as usize],
+                writable: vec![0; (r.size / PAGE).div_ceil(64) as usize],
             })
             .collect();
         Self { regions }
@@ -73,7 +76,7 @@ impl Ram {
         })
     }
 
-    fn code_bit(&self, phys: u64) -> Option<(usize, usize, u64)> {
+    fn page_bit(&self, phys: u64) -> Option<(usize, usize, u64)> {
         self.regions.iter().enumerate().find_map(|(i, r)| {
             let offset = phys.checked_sub(r.base)?;
             let page = offset / PAGE;
@@ -84,16 +87,32 @@ impl Ram {
     /// Whether the page with `phys` holds translated code.
     #[must_use]
     pub fn has_code(&self, phys: u64) -> bool {
-        self.code_bit(phys).is_some_and(|(r, word, bit)| self.regions[r].code[word] & bit != 0)
+        self.page_bit(phys).is_some_and(|(r, word, bit)| self.regions[r].code[word] & bit != 0)
     }
 
     /// Records whether the page holds translated code; gives what was recorded before.
     pub fn set_code(&mut self, phys: u64, holds: bool) -> bool {
-        let Some((r, word, bit)) = self.code_bit(phys) else { return false };
-        let word = &mut self.regions[r].code[word];
+        let Some((r, word, bit)) = self.page_bit(phys) else { return false };
+        Self::set_bit(&mut self.regions[r].code[word], bit, holds)
+    }
+
+    fn set_bit(word: &mut u64, bit: u64, on: bool) -> bool {
         let before = *word & bit != 0;
-        *word = if holds { *word | bit } else { *word & !bit };
+        *word = if on { *word | bit } else { *word & !bit };
         before
+    }
+
+    /// Records whether some entry of the software TLB may permit writes to the page; gives what was recorded before.
+    pub fn set_writable(&mut self, phys: u64, may: bool) -> bool {
+        let Some((r, word, bit)) = self.page_bit(phys) else { return false };
+        Self::set_bit(&mut self.regions[r].writable[word], bit, may)
+    }
+
+    /// No entry permits writes to any page any more.
+    pub fn clear_writable(&mut self) {
+        for region in &mut self.regions {
+            region.writable.fill(0);
+        }
     }
 
     /// No page holds code any more.
@@ -139,5 +158,17 @@ mod tests {
         assert!(ram.has_code(0x4000_1000) && ram.has_code(0x4000_1fff) && !ram.has_code(0x4000_0fff));
         assert!(ram.set_code(0x4000_1000, false));
         assert!(!ram.has_code(0x4000_1000));
+    }
+
+    #[test]
+    fn writable_bits_say_what_was_before_and_are_cleared_together() {
+        let mut buffer = vec![0u8; 8192];
+        let mut ram = ram(&mut buffer, 0x4000_0000);
+        assert!(!ram.set_writable(0x4000_1234, true) && ram.set_writable(0x4000_1000, true));
+        assert!(!ram.set_writable(0x4000_0fff, false), "another page");
+        assert!(ram.set_writable(0x4000_1fff, false) && !ram.set_writable(0x4000_1fff, true));
+        ram.clear_writable();
+        assert!(!ram.set_writable(0x4000_1000, false));
+        assert!(!ram.set_writable(0x8000_0000, true), "no RAM");
     }
 }

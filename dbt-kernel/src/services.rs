@@ -90,6 +90,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             self.filled[mode] = filled;
             self.filled[mode].clear();
         }
+        self.shared().ram.clear_writable();
         self.data_mappings.clear();
     }
 
@@ -131,6 +132,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             addend,
             phys: (mapping.phys - offset) | USED | if mapping.global { 0 } else { PRIVATE },
         };
+        if entry.write != TlbEntry::INVALID {
+            self.shared().ram.set_writable(mapping.phys, true);
+        }
         let slot = self.tlb_entry(mode, index);
         let fresh = slot.phys & USED == 0;
         *slot = entry;
@@ -145,7 +149,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Writes to the page at `phys` must take the slow path from now on: it holds translated code.
     pub(crate) fn protect_page(&mut self, phys: u64) {
         let page = phys >> PAGE_BITS;
-        for mode in 0..MMU_MODES {
+        // Most code is never written through the TLB: looking at every entry for each of its pages would be dear.
+        let modes = if self.shared().ram.set_writable(phys, false) { MMU_MODES } else { 0 };
+        for mode in 0..modes {
             for i in 0..self.filled[mode].len() {
                 let index = self.filled[mode][i].into();
                 let entry = self.tlb_entry(mode, index);

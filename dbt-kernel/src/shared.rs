@@ -269,6 +269,12 @@ pub struct Stats {
     pub insns_translated: AtomicU64,
     pub code_bytes: AtomicU64,
     pub translate_cycles: AtomicU64,
+    /// Of them, by phase, if blocks count themselves: recording (decoder, generated code, builder), optimisation, allocation and
+    /// emission, code out of line. The rest is the engine's bookkeeping.
+    pub translate_record_cycles: AtomicU64,
+    pub translate_optimise_cycles: AtomicU64,
+    pub translate_emit_cycles: AtomicU64,
+    pub translate_cold_cycles: AtomicU64,
     pub cache_flushes: AtomicU64,
     pub pages_invalidated: AtomicU64,
     pub dispatches: AtomicU64,
@@ -441,6 +447,10 @@ impl Control {
                 insns_translated: AtomicU64::new(0),
                 code_bytes: AtomicU64::new(0),
                 translate_cycles: AtomicU64::new(0),
+                translate_record_cycles: AtomicU64::new(0),
+                translate_optimise_cycles: AtomicU64::new(0),
+                translate_emit_cycles: AtomicU64::new(0),
+                translate_cold_cycles: AtomicU64::new(0),
                 cache_flushes: AtomicU64::new(0),
                 pages_invalidated: AtomicU64::new(0),
                 dispatches: AtomicU64::new(0),

@@ -140,6 +140,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Translates the block at `key`.
     fn translate_block(&mut self, key: Key) -> u64 {
         let start = self.shared().platform.tsc();
+        // Those of regions are not counted here.
+        self.shared().jit.take_phases();
         self.set_heat(key.virt, self.fresh_heat());
         let block = match self.compile(&key) {
             Some(block) => block,
@@ -154,11 +156,16 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             self.shared().ram.set_code(key.phys, true);
             self.protect_page(key.phys);
         }
+        let phases = self.shared().jit.take_phases();
         let stats = &self.shared().control.stats;
         let add = |counter: &core::sync::atomic::AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
         add(&stats.blocks_translated, 1);
         add(&stats.insns_translated, block.insns.into());
         add(&stats.code_bytes, block.code_len.into());
+        add(&stats.translate_record_cycles, phases.record);
+        add(&stats.translate_optimise_cycles, phases.optimise);
+        add(&stats.translate_emit_cycles, phases.emit);
+        add(&stats.translate_cold_cycles, phases.cold);
         add(&stats.translate_cycles, self.shared().platform.tsc().saturating_sub(start));
         block.entry
     }

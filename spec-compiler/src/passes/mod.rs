@@ -8,6 +8,7 @@ pub mod cse;
 pub mod dead;
 pub mod fold;
 pub mod ifconv;
+pub mod invariant;
 pub mod known;
 pub mod promote;
 pub mod sink;
@@ -33,7 +34,7 @@ pub enum OptLevel {
     O2,
     /// Values across regions, known conditions, redundant state accesses.
     O3,
-    /// Results that are not needed, cheaper operations, specialisation.
+    /// Results that are not needed, what the turns of a loop have in common, cheaper operations, specialisation.
     #[default]
     O4,
 }
@@ -106,6 +107,7 @@ pub fn optimise_body(model: &Model, body: &mut Body, level: OptLevel) {
         (OptLevel::O4, "strength", strength::run),
         (OptLevel::O4, "specialise", specialise::run),
         (OptLevel::O4, "sink", sink::run),
+        (OptLevel::O4, "invariant", invariant::run),
         (OptLevel::O1, "dead", |m, b| dead::run(m, b, &[])),
     ];
     for _ in 0..ROUNDS {

@@ -198,25 +198,35 @@ pub struct Asm {
     full: bool,
 }
 
-struct Bytes {
-    buf: [u8; 16],
-    len: usize,
+/// All of an instruction but its operand in a register or memory and the constant's value, packed so that it travels in a
+/// register: opcode bytes, the first lowest (24 bits); how many (4 bits); bytes of the constant (4 bits); a mandatory prefix
+/// or 0; W and R of the REX prefix, and bit 6 if it is needed in any case (8 bits each); ModRM's middle field in its place.
+#[derive(Clone, Copy)]
+struct Form(u64);
+
+impl Form {
+    const fn modrm(self) -> u64 {
+        self.0 >> 48
+    }
+    const fn imm_len(self) -> usize {
+        (self.0 >> 28 & 15) as usize
+    }
 }
 
-impl Bytes {
-    #[inline]
-    fn new() -> Self {
-        Self { buf: [0; 16], len: 0 }
-    }
-    #[inline]
-    fn put(&mut self, b: u8) {
-        self.buf[self.len & 15] = b;
-        self.len += 1;
-    }
-    #[inline]
-    fn imm(&mut self, v: u64, n: usize) {
-        for i in 0..n {
-            self.put((v >> (8 * i)) as u8);
+/// Longest instruction, and what has to be free for one to be written: all stores are of eight bytes.
+const ROOM: usize = 32;
+
+/// Where the bytes of one instruction go, inside the buffer. At most [`ROOM`] bytes may be touched.
+struct Cursor(*mut u8);
+
+impl Cursor {
+    /// Writes eight bytes of which the lowest `n` count.
+    #[inline(always)]
+    fn put(&mut self, v: u64, n: usize) {
+        // SAFETY: a cursor is made with `ROOM` bytes free, instructions have at most 16 that count, and eight are written.
+        unsafe {
+            self.0.cast::<u64>().write_unaligned(v.to_le());
+            self.0 = self.0.add(n);
         }
     }
 }
@@ -258,15 +268,27 @@ impl Asm {
         unsafe { core::slice::from_raw_parts(self.base.add(from), to - from) }
     }
 
-    #[inline]
-    fn flush(&mut self, b: &Bytes) {
-        if self.pos + 16 > self.cap {
+    /// Where the next instruction goes. `None`: the buffer is full.
+    #[inline(always)]
+    fn cursor(&mut self) -> Option<Cursor> {
+        if self.pos + ROOM > self.cap {
             self.full = true;
-            return;
+            return None;
         }
-        // SAFETY: 16 bytes at `pos` are inside the buffer (checked above).
-        unsafe { core::ptr::copy_nonoverlapping(b.buf.as_ptr(), self.base.add(self.pos), 16) };
-        self.pos += b.len;
+        // SAFETY: `pos` is inside the buffer.
+        Some(Cursor(unsafe { self.base.add(self.pos) }))
+    }
+    #[inline(always)]
+    fn advance(&mut self, to: &Cursor) {
+        self.pos = to.0 as usize - self.base as usize;
+    }
+    /// At most eight bytes, the lowest first.
+    #[inline]
+    fn word(&mut self, v: u64, n: usize) {
+        if let Some(mut at) = self.cursor() {
+            at.put(v, n);
+            self.advance(&at);
+        }
     }
 
     /// Overwrites four bytes at a buffer offset.
@@ -300,90 +322,110 @@ impl Asm {
         self.bind_to(f, self.pos);
     }
 
-    #[inline]
-    fn modrm(b: &mut Bytes, reg: u8, rm: Rm) {
-        let reg = (reg & 7) << 3;
-        match rm {
-            Rm::Reg(r) => b.put(0xc0 | reg | (r & 7)),
-            Rm::Rip => {
-                b.put(reg | 5);
-                b.imm(0, 4);
-            }
-            Rm::Mem(m) => {
-                let small = m.disp == i32::from(m.disp as i8);
-                let md = if m.disp == 0 && m.base.0 & 7 != 5 {
-                    0
-                } else if small {
-                    0x40
-                } else {
-                    0x80
-                };
-                if m.index != NO_INDEX {
-                    b.put(md | reg | 4);
-                    b.put(m.scale << 6 | (m.index & 7) << 3 | (m.base.0 & 7));
-                } else if m.base.0 & 7 == 4 {
-                    b.put(md | reg | 4);
-                    b.put(0x24);
-                } else {
-                    b.put(md | reg | (m.base.0 & 7));
-                }
-                match md {
-                    0x40 => b.put(m.disp as u8),
-                    0x80 => b.imm(u64::from(m.disp as u32), 4),
-                    _ => {}
-                }
-            }
+    /// All before ModRM.
+    #[inline(always)]
+    fn head(at: &mut Cursor, form: Form, xb: u8) {
+        let prefix = form.0 >> 32 & 0xff;
+        if prefix != 0 {
+            at.put(prefix, 1);
+        }
+        let rex = (form.0 >> 40) as u8 | xb;
+        if rex != 0 {
+            at.put(u64::from(0x40 | rex), 1);
+        }
+        at.put(form.0 & 0xff_ffff, (form.0 >> 24 & 15) as usize);
+    }
+
+    /// ModRM for a memory operand, SIB and displacement. `reg` is ModRM's middle field in its place.
+    #[inline(always)]
+    fn memory(at: &mut Cursor, reg: u64, m: Mem) {
+        let base = u64::from(m.base.0 & 7);
+        let disp = u64::from(m.disp as u32);
+        // RBP and R13 have no form without displacement.
+        let (md, len) = if m.disp != i32::from(m.disp as i8) {
+            (0x80, 4)
+        } else if m.disp != 0 || base == 5 {
+            (0x40, 1)
+        } else {
+            (0, 0)
+        };
+        if m.index == NO_INDEX && base != 4 {
+            at.put(md | reg | base | disp << 8, 1 + len);
+        } else {
+            // No index is written like RSP.
+            let index = if m.index == NO_INDEX { 4 } else { u64::from(m.index & 7) };
+            let sib = u64::from(m.scale) << 6 | index << 3 | base;
+            at.put(md | reg | 4 | sib << 8 | disp << 16, 2 + len);
         }
     }
 
     /// The generic instruction: `imm_len` bytes of `imm` follow.
-    #[inline]
+    #[inline(always)]
     pub fn ins(&mut self, op: Opc, w: bool, reg: u8, rm: impl Into<Rm>, imm: u64, imm_len: usize) {
         let rm = rm.into();
-        let mut b = Bytes::new();
-        let prefix = (op.0 >> 16) as u8;
-        if prefix != 0 {
-            b.put(prefix);
-        }
-        let (x, base) = match rm {
-            Rm::Reg(r) => (0, r),
-            Rm::Rip => (0, 0),
-            Rm::Mem(m) => (if m.index == NO_INDEX { 0 } else { m.index >> 3 }, m.base.0),
-        };
-        let rex = u8::from(w) << 3 | (reg >> 3) << 2 | x << 1 | base >> 3;
         let force =
             (op.0 & 1 << 24 != 0 && (4..8).contains(&reg)) || (op.0 & 1 << 25 != 0 && matches!(rm, Rm::Reg(4..=7)));
-        if rex != 0 || force {
-            b.put(0x40 | rex);
+        let byte = op.0 & 0xff;
+        let (opcode, len) = match (op.0 >> 8) as u8 {
+            0 => (byte, 1),
+            1 => (0x0f | byte << 8, 2),
+            2 => (0x380f | byte << 16, 3),
+            _ => (0x3a0f | byte << 16, 3),
+        };
+        let rex = u64::from(w) << 3 | u64::from(reg >> 3) << 2 | u64::from(force) << 6;
+        let form = Form(
+            u64::from(opcode)
+                | len << 24
+                | (imm_len as u64) << 28
+                | u64::from(op.0 >> 16 & 0xff) << 32
+                | rex << 40
+                | u64::from(reg & 7) << 51,
+        );
+        match rm {
+            Rm::Reg(r) => self.encode_reg(form, r, imm),
+            Rm::Mem(m) => self.encode_mem(form, m, imm),
+            Rm::Rip => self.encode_rip(form, imm),
         }
-        match (op.0 >> 8) as u8 {
-            0 => {}
-            1 => b.put(0x0f),
-            2 => {
-                b.put(0x0f);
-                b.put(0x38);
-            }
-            _ => {
-                b.put(0x0f);
-                b.put(0x3a);
-            }
-        }
-        b.put(op.0 as u8);
-        Self::modrm(&mut b, reg, rm);
-        b.imm(imm, imm_len);
-        self.flush(&b);
+    }
+
+    #[inline(never)]
+    fn encode_reg(&mut self, form: Form, rm: u8, imm: u64) {
+        let Some(mut at) = self.cursor() else { return };
+        Self::head(&mut at, form, rm >> 3);
+        at.put(0xc0 | form.modrm() | u64::from(rm & 7), 1);
+        at.put(imm, form.imm_len());
+        self.advance(&at);
+    }
+
+    #[inline(never)]
+    fn encode_mem(&mut self, form: Form, m: Mem, imm: u64) {
+        let Some(mut at) = self.cursor() else { return };
+        Self::head(&mut at, form, Self::rex_xb(m));
+        Self::memory(&mut at, form.modrm(), m);
+        at.put(imm, form.imm_len());
+        self.advance(&at);
+    }
+
+    #[inline(never)]
+    fn encode_rip(&mut self, form: Form, imm: u64) {
+        let Some(mut at) = self.cursor() else { return };
+        Self::head(&mut at, form, 0);
+        at.put(form.modrm() | 5, 5);
+        at.put(imm, form.imm_len());
+        self.advance(&at);
+    }
+
+    /// X and B of the REX prefix.
+    #[inline(always)]
+    fn rex_xb(m: Mem) -> u8 {
+        // No index is 0xff, which has bit 4 too.
+        (m.index >> 3 & !(m.index >> 4) & 1) << 1 | m.base.0 >> 3
     }
 
     /// The generic VEX instruction (128-bit or scalar): `reg`, `vvvv`, `rm`.
     #[inline]
     pub fn vex(&mut self, op: Opc, w: bool, reg: u8, vvvv: u8, rm: impl Into<Rm>, imm: Option<u8>) {
         let rm = rm.into();
-        let mut b = Bytes::new();
-        let (x, base) = match rm {
-            Rm::Reg(r) => (0, r),
-            Rm::Rip => (0, 0),
-            Rm::Mem(m) => (if m.index == NO_INDEX { 0 } else { m.index >> 3 }, m.base.0),
-        };
         let pp = match (op.0 >> 16) as u8 {
             0x66 => 1,
             0xf3 => 2,
@@ -391,23 +433,35 @@ impl Asm {
             _ => 0,
         };
         let map = (op.0 >> 8) as u8;
-        b.put(0xc4);
-        b.put(((reg >> 3) ^ 1) << 7 | (x ^ 1) << 6 | ((base >> 3) ^ 1) << 5 | map);
-        b.put(u8::from(w) << 7 | (vvvv ^ 15) << 3 | pp);
-        b.put(op.0 as u8);
-        Self::modrm(&mut b, reg, rm);
-        if let Some(i) = imm {
-            b.put(i);
+        let xb = match rm {
+            Rm::Reg(r) => r >> 3,
+            Rm::Rip => 0,
+            Rm::Mem(m) => Self::rex_xb(m),
+        };
+        let second = (((reg >> 3) << 2 | xb) ^ 7) << 5 | map;
+        let third = u8::from(w) << 7 | (vvvv ^ 15) << 3 | pp;
+        let Some(mut at) = self.cursor() else { return };
+        at.put(0xc4 | u64::from(second) << 8 | u64::from(third) << 16 | u64::from(op.0 & 0xff) << 24, 4);
+        let middle = u64::from(reg & 7) << 3;
+        match rm {
+            Rm::Reg(r) => at.put(0xc0 | middle | u64::from(r & 7), 1),
+            Rm::Rip => at.put(middle | 5, 5),
+            Rm::Mem(m) => Self::memory(&mut at, middle, m),
         }
-        self.flush(&b);
+        if let Some(imm) = imm {
+            at.put(imm.into(), 1);
+        }
+        self.advance(&at);
     }
 
+    /// At most 16 bytes.
+    #[inline]
     fn raw(&mut self, bytes: &[u8]) {
-        let mut b = Bytes::new();
+        let Some(mut at) = self.cursor() else { return };
         for &x in bytes {
-            b.put(x);
+            at.put(x.into(), 1);
         }
-        self.flush(&b);
+        self.advance(&at);
     }
 
     // Moves.
@@ -417,24 +471,21 @@ impl Asm {
     }
     /// Sets a register without touching the flags, in the shortest form.
     pub fn mov_ri(&mut self, d: Gpr, v: u64) {
-        let mut b = Bytes::new();
-        if let Ok(v) = u32::try_from(v) {
-            if d.0 >= 8 {
-                b.put(0x41);
+        let (low, high) = (u64::from(d.0 & 7), u64::from(d.0 >> 3));
+        let Some(mut at) = self.cursor() else { return };
+        if v >> 32 == 0 {
+            if high != 0 {
+                at.put(0x41, 1);
             }
-            b.put(0xb8 | (d.0 & 7));
-            b.imm(u64::from(v), 4);
+            at.put(0xb8 | low | v << 8, 5);
         } else if v as i64 == i64::from(v as i32) {
-            b.put(0x48 | d.0 >> 3);
-            b.put(0xc7);
-            b.put(0xc0 | (d.0 & 7));
-            b.imm(v, 4);
+            at.put(0x48 | high | 0xc7 << 8 | (0xc0 | low) << 16, 3);
+            at.put(v, 4);
         } else {
-            b.put(0x48 | d.0 >> 3);
-            b.put(0xb8 | (d.0 & 7));
-            b.imm(v, 8);
+            at.put(0x48 | high | (0xb8 | low) << 8, 2);
+            at.put(v, 8);
         }
-        self.flush(&b);
+        self.advance(&at);
     }
     /// Zero-extending load of `size` bytes.
     pub fn load(&mut self, size: u32, d: Gpr, m: Mem) {
@@ -619,13 +670,13 @@ impl Asm {
     // Flags and conditions.
 
     pub fn lahf(&mut self) {
-        self.raw(&[0x9f]);
+        self.word(0x9f, 1);
     }
     pub fn sahf(&mut self) {
         self.raw(&[0x9e]);
     }
     pub fn cmc(&mut self) {
-        self.raw(&[0xf5]);
+        self.word(0xf5, 1);
     }
     pub fn stc(&mut self) {
         self.raw(&[0xf9]);
@@ -644,15 +695,15 @@ impl Asm {
     // Control.
 
     pub fn jcc(&mut self, cc: Cc) -> Fixup {
-        self.raw(&[0x0f, 0x80 | cc.0, 0, 0, 0, 0]);
+        self.word(0x800f | u64::from(cc.0) << 8, 6);
         Fixup((self.pos.max(4) - 4) as u32)
     }
     pub fn jmp(&mut self) -> Fixup {
-        self.raw(&[0xe9, 0, 0, 0, 0]);
+        self.word(0xe9, 5);
         Fixup((self.pos.max(4) - 4) as u32)
     }
     pub fn call(&mut self) -> Fixup {
-        self.raw(&[0xe8, 0, 0, 0, 0]);
+        self.word(0xe8, 5);
         Fixup((self.pos.max(4) - 4) as u32)
     }
     pub fn jmp_to(&mut self, target: usize) {
@@ -678,7 +729,7 @@ impl Asm {
     }
     /// `lea d, [rip + x]` with x to be bound.
     pub fn lea_rip(&mut self, d: Gpr) -> Fixup {
-        self.raw(&[0x48 | (d.0 >> 3) << 2, 0x8d, (d.0 & 7) << 3 | 5, 0, 0, 0, 0]);
+        self.word(u64::from(0x48 | (d.0 >> 3) << 2) | 0x8d00 | u64::from((d.0 & 7) << 3 | 5) << 16, 7);
         Fixup((self.pos.max(4) - 4) as u32)
     }
     /// Fills up to a multiple of `n` with `int3`.
@@ -691,7 +742,7 @@ impl Asm {
     // Atomics, ordering, control registers.
 
     pub fn lock(&mut self) {
-        self.raw(&[0xf0]);
+        self.word(0xf0, 1);
     }
     fn sized(&mut self, size: u32, byte: Opc, wide: Opc, m: Mem, r: Gpr) {
         match size {

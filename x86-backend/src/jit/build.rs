@@ -186,11 +186,14 @@ impl Build {
         v
     }
 
-    /// In a region, leaves room for [`Code::Reach`] before an access.
-    pub fn leave_room(&mut self) {
+    /// Appends a load or store; in a region, behind room for [`Code::Reach`].
+    pub fn access(&mut self, op: Op) -> Val {
         if self.region {
             self.push(Op::room());
         }
+        let v = self.push(op);
+        self.ir.accesses.push(v.0);
+        v
     }
 
     /// Appends an operation that defines nothing.
@@ -200,12 +203,31 @@ impl Build {
 
     /// Appends a pure operation, or finds an equal one.
     pub fn pure(&mut self, op: Op) -> Val {
-        let mut h = u64::from(op.code as u8) | u64::from(op.w) << 8 | u64::from(op.aux) << 16 | u64::from(op.a) << 32;
-        h ^= u64::from(op.b).wrapping_mul(0x9e37_79b9) ^ u64::from(op.c).wrapping_mul(0x85eb_ca6b) ^ op.imm;
-        let slot = (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1);
+        let slot = Self::slot(&op);
         let old = self.cse[slot];
         let dominates = || old >= self.cse_floor && !self.cse_gaps.iter().any(|(from, to)| (*from..*to).contains(&old));
-        if self.ir.ops.get(old as usize) == Some(&op) && (op.code == Code::Const || dominates()) {
+        if self.ir.ops.get(old as usize) == Some(&op) && dominates() {
+            return Val(old);
+        }
+        let v = self.push(op);
+        self.cse[slot] = v.0;
+        v
+    }
+
+    #[inline(always)]
+    fn slot(op: &Op) -> usize {
+        let mut h = u64::from(op.code as u8) | u64::from(op.w) << 8 | u64::from(op.aux) << 16 | u64::from(op.a) << 32;
+        h ^= u64::from(op.b).wrapping_mul(0x9e37_79b9) ^ u64::from(op.c).wrapping_mul(0x85eb_ca6b) ^ op.imm;
+        (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1)
+    }
+
+    /// Appends a constant of 64 bits, or of flags (`w` = 0), or finds it; constants count wherever they are.
+    fn constant(&mut self, w: u8, v: u64) -> Val {
+        let op = Op::new(Code::Const, w.into()).imm(v);
+        let slot = Self::slot(&op);
+        let old = self.cse[slot];
+        let same = |old: &Op| old.code == Code::Const && old.w == w && old.imm == v;
+        if self.ir.ops.get(old as usize).is_some_and(same) {
             return Val(old);
         }
         let v = self.push(op);
@@ -228,11 +250,11 @@ impl Build {
     pub fn int(&mut self, w: u32, v: u64) -> Val {
         // One container for all: a constant of 32 bits is the same value in both.
         let _ = w;
-        self.pure(Op::new(Code::Const, 64).imm(v))
+        self.constant(64, v)
     }
 
     pub fn flags_const(&mut self, stored: u16) -> Val {
-        self.pure(Op::new(Code::Const, 0).imm(u64::from(stored)))
+        self.constant(0, u64::from(stored))
     }
 
     pub fn vector(&mut self, v: u128) -> Val {
@@ -323,16 +345,34 @@ impl Build {
             let carried = |c: &(u32, u32, bool)| c.0 <= lo && hi <= c.0 + c.1;
             self.astray |= self.loop_head != 0 && !self.ir.carried.iter().any(carried);
         }
-        if self.known.iter().any(|k| k.offset == lo && k.size == size && k.val == v) {
-            return;
+        // What is known of overlapping slots: usually nothing, or of this very slot.
+        let (mut overlaps, mut same) = (0, None);
+        for (i, k) in self.known.iter().enumerate() {
+            if k.offset < hi && lo < k.offset + k.size {
+                overlaps += 1;
+                if k.offset == lo && k.size == size {
+                    if k.val == v {
+                        return;
+                    }
+                    same = Some(i);
+                }
+            }
         }
-        self.known.retain(|k| k.offset >= hi || k.offset + k.size <= lo);
+        let known = Known { offset: lo, size, val: v };
+        match same {
+            Some(i) if overlaps == 1 => self.known[i] = known,
+            _ => {
+                if overlaps != 0 {
+                    self.known.retain(|k| k.offset >= hi || k.offset + k.size <= lo);
+                }
+                self.known.push(known);
+            }
+        }
         let op = Op { w: container(slot.width) as u8, ..self.effect(Code::Put) };
         // The container tells the store's kind; a put defines nothing all the same.
         let op = Op { c: u32::from(op.w), w: NO_RESULT, ..op };
         let stored = self.stored(v);
         self.push(op.aux(size as u16).a(stored).imm(u64::from(lo)));
-        self.known.push(Known { offset: lo, size, val: v });
     }
 
     /// Guest state may have changed in any way.

@@ -125,13 +125,11 @@ impl Emit for Builder<'_> {
 
     fn load(&mut self, n: Width, addr: Val, acc: Access) -> Result<Val, Stop> {
         let op = Op::new(Code::Load, container(n)).aux(acc.bits()).a(addr).imm(u64::from(storage(n)));
-        self.b_mut().leave_room();
-        Ok(self.b_mut().push(op))
+        Ok(self.b_mut().access(op))
     }
     fn store(&mut self, n: Width, addr: Val, v: Val, acc: Access) -> Result<(), Stop> {
         let op = Op::new(Code::Store, u32::from(NO_RESULT)).aux(acc.bits()).ab(addr, v).imm(u64::from(storage(n)));
-        self.b_mut().leave_room();
-        self.b_mut().push(op);
+        self.b_mut().access(op);
         Ok(())
     }
     fn atomic(&mut self, op: AtomicOp, n: Width, addr: Val, v: Val, acc: Access) -> Result<Val, Stop> {

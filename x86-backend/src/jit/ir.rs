@@ -321,6 +321,8 @@ pub struct Ir {
     pub ops: Vec<Op>,
     /// Upper bound on the number of significant bits of each value (255: a vector).
     pub sig: Vec<u8>,
+    /// Indices of loads and stores, in order; some may be of operations that are gone.
+    pub accesses: Vec<u32>,
     /// Constants of 128 bits.
     pub pool: Vec<u128>,
     /// Arguments of calls, and of ways back to a loop's head.
@@ -333,6 +335,7 @@ impl Ir {
     pub fn clear(&mut self) {
         self.ops.clear();
         self.sig.clear();
+        self.accesses.clear();
         self.pool.clear();
         self.args.clear();
         self.carried.clear();

@@ -21,6 +21,11 @@ impl Gen {
         let mut covered = core::mem::take(&mut self.covered);
         covered.clear();
         for i in (0..n).rev() {
+            match self.ir.ops[i].code {
+                Code::Insn => continue,
+                Code::Const | Code::Const128 if self.uses[i] > 0 => continue,
+                _ => {}
+            }
             let op = self.ir.ops[i];
             let pure_call = op.code == Code::Call && self.shared.helpers[op.aux as usize].pure_;
             if self.uses[i] == 0 && (op.removable() || pure_call) {

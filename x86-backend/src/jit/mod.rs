@@ -126,6 +126,48 @@ pub enum BlockEnd {
     Indirect,
 }
 
+/// Processor cycles that the phases of translation took, counted only if [`JitConfig::count`] says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Decoding, the description's generated code and the builder that it calls.
+    pub record: u64,
+    /// Accesses joined, dead operations removed, uses counted.
+    pub optimise: u64,
+    /// Registers allocated and the block's own path emitted.
+    pub emit: u64,
+    /// What stands out of line: slow paths, exits, constants.
+    pub cold: u64,
+}
+
+/// Measures phases.
+#[derive(Default)]
+pub(crate) struct Clock {
+    on: bool,
+    last: u64,
+    phases: Phases,
+}
+
+impl Clock {
+    fn start(&mut self) {
+        if self.on {
+            self.last = cycles();
+        }
+    }
+    /// What was done since the last call, or since the start, was that phase.
+    fn ends(&mut self, phase: fn(&mut Phases) -> &mut u64) {
+        if self.on {
+            let now = cycles();
+            *phase(&mut self.phases) += now.wrapping_sub(self.last);
+            self.last = now;
+        }
+    }
+}
+
+fn cycles() -> u64 {
+    // SAFETY: every x86-64 processor has a time stamp counter, and nothing here forbids reading it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
 /// The code buffer has no room for the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeFull;
@@ -195,6 +237,7 @@ impl Jit {
         let mut generator = Gen::new(asm, shared);
         generator.shared.thunks = generator.emit_thunks();
         let first = generator.asm.pos();
+        generator.clock.on = cfg.count;
         Jit { cfg, build: Build::new(cfg.layout), generator, first }
     }
 
@@ -211,6 +254,7 @@ impl Jit {
 
     /// Begins a block.
     pub fn begin(&mut self, ctx: BlockContext) -> Builder<'_> {
+        self.generator.clock.start();
         self.build.start();
         self.build.region = ctx.region.is_some();
         let s = &mut self.generator.shared;
@@ -223,6 +267,11 @@ impl Jit {
         s.heat = ctx.heat;
         s.region = ctx.region;
         Builder { jit: self }
+    }
+
+    /// The time that phases took since the last call.
+    pub fn take_phases(&mut self) -> Phases {
+        core::mem::take(&mut self.generator.clock.phases)
     }
 
     /// Makes the direct jump at `site` (from `Runtime::exit_site`) lead to `target`, a block's entry.
@@ -403,6 +452,7 @@ impl Builder<'_> {
 
 impl Gen {
     fn compile(&mut self, insns: u32) -> Result<CompiledBlock, CodeFull> {
+        self.clock.ends(|p| &mut p.record);
         pairs::join_pairs(&mut self.ir);
         if self.shared.region.is_some() && !self.shared.strict_align {
             share::share_reach(&mut self.ir);
@@ -411,6 +461,7 @@ impl Gen {
         self.live_pass();
         self.find_normal();
         self.start_places();
+        self.clock.ends(|p| &mut p.optimise);
         let (before, first_site) = (self.asm.pos(), self.sites.0.len());
         self.asm.align(16);
         let start = self.asm.pos();
@@ -432,6 +483,7 @@ impl Gen {
         });
         self.pc = self.shared.block_pc;
         self.emit_range(0, self.ir.len());
+        self.clock.ends(|p| &mut p.emit);
         self.emit_deferred();
         self.emit_cold_exits();
         for i in 0..self.far_exits.len() {
@@ -446,14 +498,19 @@ impl Gen {
         self.emit_denormal_stubs();
         self.emit_chain_stubs();
         let thunks = self.shared.thunks;
-        for (site, thunk) in [(Some(head), thunks.events), (hot, thunks.hot), (stale, thunks.recheck)] {
-            if let Some(site) = site {
-                self.asm.bind(site);
-                self.asm.mov_ri(RAX, self.shared.block_pc);
-                self.asm.jmp_to(thunk);
-            }
+        if let Some(stale) = stale {
+            self.asm.bind(stale);
+            self.asm.mov_ri(RAX, self.shared.block_pc);
+            self.asm.jmp_to(thunks.recheck);
         }
+        self.asm.bind(head);
+        if let Some(hot) = hot {
+            self.asm.bind(hot);
+        }
+        self.asm.mov_ri(RAX, self.shared.block_pc);
+        self.asm.jmp_to(if hot.is_some() { thunks.head } else { thunks.events });
         self.emit_constants();
+        self.clock.ends(|p| &mut p.cold);
         if self.asm.full() || self.failed {
             debug_assert!(!self.failed, "register allocation failed\n{}", self.ir);
             self.asm.set_pos(before);
@@ -493,7 +550,16 @@ impl Gen {
     fn emit_range(&mut self, from: usize, to: usize) {
         let mut i = from;
         while i < to {
-            i = self.lower(i);
+            let op = &self.ir.ops[i];
+            match op.code {
+                // Nothing is emitted for them.
+                Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf => i += 1,
+                Code::Insn => {
+                    self.pc = op.imm;
+                    i += 1;
+                }
+                _ => i = self.lower(i),
+            }
         }
     }
 
@@ -531,8 +597,7 @@ impl Gen {
             self.checks_before(i, op);
         }
         match op.code {
-            Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf => {}
-            Code::Insn => self.pc = op.imm,
+            Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf | Code::Insn => {}
             Code::LoopPhi => self.lower_loop_phi(v, op),
             Code::LoopHead => self.lower_loop_head(i, op),
             Code::LoopBack => self.lower_loop_back(op),

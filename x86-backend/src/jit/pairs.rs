@@ -45,8 +45,11 @@ fn partner(ir: &Ir, i: usize) -> Option<usize> {
 
 /// Joins what can be joined in the whole block.
 pub(super) fn join_pairs(ir: &mut Ir) {
-    for i in 0..ir.len() {
-        let first = ir.ops[i];
+    // Without another access behind it none has a partner.
+    let candidates = ir.accesses.len().saturating_sub(1);
+    for k in 0..candidates {
+        let i = ir.accesses[k] as usize;
+        let Some(first) = ir.ops.get(i).copied() else { continue };
         if !matches!(first.code, Code::Load | Code::Store) || !plain(&first) {
             continue;
         }

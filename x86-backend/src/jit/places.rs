@@ -1,11 +1,14 @@
 //! Where values are: the allocation state that control flow saves and restores, and the layout of the frame.
 
-use super::asm::{Gpr, Xmm};
+use super::asm::{Gpr, RBP, RSP, Xmm};
 use alloc::vec::Vec;
 
 pub(super) const NONE: u32 = u32::MAX;
 pub(super) const NO_REG: u8 = 0xff;
 const NO_FRAME: u16 = 0xffff;
+/// All but the stack pointer and the pinned register.
+const ALL_GPRS: u16 = !(1 << RSP.0 | 1 << RBP.0);
+pub(super) const ALL_XMMS: u16 = 0xffff;
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,9 @@ pub(super) struct Place {
     pub locs: Vec<Loc>,
     pub gprs: [u32; 16],
     pub xmms: [u32; 16],
+    /// Those that may be used and have nothing in them, a bit each.
+    pub free_gprs: u16,
+    pub free_xmms: u16,
     pub frame: Vec<u32>,
     pub pending: Vec<Pending>,
     /// Values whose home is valid.
@@ -57,6 +63,8 @@ impl Place {
         self.locs.clone_from(&other.locs);
         self.gprs = other.gprs;
         self.xmms = other.xmms;
+        self.free_gprs = other.free_gprs;
+        self.free_xmms = other.free_xmms;
         self.frame.clone_from(&other.frame);
         self.pending.clone_from(&other.pending);
         self.homes.clone_from(&other.homes);
@@ -74,11 +82,32 @@ impl Place {
         seen
     }
 
+    /// Notes what is in a register, or that nothing is.
+    pub fn set_gpr(&mut self, r: Gpr, v: u32) {
+        self.gprs[usize::from(r.0 & 15)] = v;
+        let bit = 1 << (r.0 & 15);
+        self.free_gprs = if v == NONE { self.free_gprs | bit } else { self.free_gprs & !bit };
+    }
+    pub fn set_xmm(&mut self, x: Xmm, v: u32) {
+        self.xmms[usize::from(x.0 & 15)] = v;
+        let bit = 1 << (x.0 & 15);
+        self.free_xmms = if v == NONE { self.free_xmms | bit } else { self.free_xmms & !bit };
+    }
+    /// Empties all registers.
+    pub fn clear_registers(&mut self) {
+        self.gprs = [NONE; 16];
+        self.xmms = [NONE; 16];
+        self.free_gprs = ALL_GPRS;
+        self.free_xmms = ALL_XMMS;
+    }
+
     pub fn new() -> Self {
         Self {
             locs: Vec::new(),
             gprs: [NONE; 16],
             xmms: [NONE; 16],
+            free_gprs: ALL_GPRS,
+            free_xmms: ALL_XMMS,
             frame: Vec::new(),
             pending: Vec::new(),
             homes: Vec::new(),

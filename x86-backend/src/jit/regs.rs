@@ -21,6 +21,9 @@ use alloc::vec::Vec;
 
 /// Allocation order: registers that need no REX prefix and survive calls come first, the special ones last.
 pub(super) const GPRS: [Gpr; 14] = [RBX, RSI, RDI, R12, R13, R14, R15, R8, R9, R10, R11, RDX, RCX, RAX];
+/// The same order in groups, a bit for each register, lowest first; what is in none comes last, RAX the very last.
+const GPR_CLASSES: [u16; 3] =
+    [1 << RBX.0 | 1 << RSI.0 | 1 << RDI.0, 1 << R12.0 | 1 << R13.0 | 1 << R14.0 | 1 << R15.0, 0x0f << R8.0];
 /// Registers that calls destroy.
 pub(super) const CALLER_SAVED: [Gpr; 9] = [RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11];
 
@@ -73,6 +76,7 @@ pub(super) struct Gen {
     /// The frame overflowed, or the IR was inconsistent: the block cannot be used.
     pub failed: bool,
     pub shared: super::Shared,
+    pub clock: super::Clock,
 }
 
 impl Gen {
@@ -112,6 +116,7 @@ impl Gen {
             xmm_pins: 0,
             failed: false,
             shared,
+            clock: super::Clock::default(),
         }
     }
 
@@ -120,8 +125,7 @@ impl Gen {
         let p = &mut self.place;
         p.locs.clear();
         p.locs.resize(n, Loc::NOWHERE);
-        p.gprs = [NONE; 16];
-        p.xmms = [NONE; 16];
+        p.clear_registers();
         p.frame.clear();
         p.pending.clear();
         p.homes.clear();
@@ -240,10 +244,10 @@ impl Gen {
     pub fn drop_value(&mut self, v: Val) {
         let loc = core::mem::replace(self.loc_mut(v), Loc::NOWHERE);
         if let Some(r) = loc.gpr() {
-            self.place.gprs[usize::from(r.0)] = NONE;
+            self.place.set_gpr(r, NONE);
         }
         if let Some(x) = loc.xmm() {
-            self.place.xmms[usize::from(x.0)] = NONE;
+            self.place.set_xmm(x, NONE);
         }
         if let Some(s) = loc.frame() {
             self.place.frame[usize::from(s)] = NONE;
@@ -326,7 +330,7 @@ impl Gen {
         self.gpr_pins |= 1 << r.0;
     }
     fn set_gpr(&mut self, v: Val, r: Gpr) {
-        self.place.gprs[usize::from(r.0)] = v.0;
+        self.place.set_gpr(r, v.0);
         self.loc_mut(v).gpr = r.0;
     }
     /// Takes a register away from the value in it, which lives on elsewhere.
@@ -346,21 +350,38 @@ impl Gen {
         if !loc.home && loc.frame().is_none() && loc.xmm().is_none() && !self.is_const(v) {
             self.spill(v);
         }
-        self.place.gprs[usize::from(r.0)] = NONE;
+        self.place.set_gpr(r, NONE);
         self.loc_mut(v).gpr = NO_REG;
+    }
+    /// The free register to use first.
+    fn free_gpr(&self) -> Option<Gpr> {
+        let free = self.place.free_gprs & !self.gpr_pins;
+        for class in GPR_CLASSES {
+            if free & class != 0 {
+                return Some(Gpr((free & class).trailing_zeros() as u8));
+            }
+        }
+        // Those with special roles, RAX last.
+        (free != 0).then(|| Gpr(15 - free.leading_zeros() as u8))
     }
     /// A register with nothing in it, pinned.
     pub fn scratch(&mut self) -> Gpr {
+        let r = match self.free_gpr() {
+            Some(r) => r,
+            None => self.make_room(),
+        };
+        self.pin(r);
+        r
+    }
+    /// Empties the register whose value is dispensable, or needed last.
+    #[cold]
+    fn make_room(&mut self) -> Gpr {
         let mut best = None;
         for r in GPRS {
             if self.gpr_pins & 1 << r.0 != 0 {
                 continue;
             }
             let v = self.place.gprs[usize::from(r.0)];
-            if v == NONE {
-                self.pin(r);
-                return r;
-            }
             let loc = self.place.locs[v as usize];
             let cheap = self.is_const(Val(v)) || loc.home || loc.frame().is_some();
             let score = (cheap, self.last[v as usize]);
@@ -389,7 +410,7 @@ impl Gen {
         match free {
             Some(f) if !self.is_const(Val(v)) => {
                 self.asm.mov_rr(true, f, r);
-                self.place.gprs[usize::from(r.0)] = NONE;
+                self.place.set_gpr(r, NONE);
                 self.set_gpr(Val(v), f);
             }
             _ => self.evict_gpr(r),
@@ -482,7 +503,7 @@ impl Gen {
         self.xmm_pins |= 1 << x.0;
     }
     fn set_xmm(&mut self, v: Val, x: Xmm) {
-        self.place.xmms[usize::from(x.0)] = v.0;
+        self.place.set_xmm(x, v.0);
         self.loc_mut(v).xmm = x.0;
     }
     pub fn evict_xmm(&mut self, x: Xmm) {
@@ -499,25 +520,26 @@ impl Gen {
         if !loc.home && loc.frame().is_none() && loc.gpr().is_none() {
             self.spill(v);
         }
-        self.place.xmms[usize::from(x.0)] = NONE;
+        self.place.set_xmm(x, NONE);
         self.loc_mut(v).xmm = NO_REG;
     }
     /// Whether a vector register can be had without taking it away from a value.
     pub fn has_free_xmm(&self) -> bool {
-        let pins = self.xmm_pins | self.waiting_pins;
-        (0..16).any(|i| pins & 1 << i == 0 && self.place.xmms[i] == NONE)
+        self.place.free_xmms & !(self.xmm_pins | self.waiting_pins) != 0
     }
     pub fn scratch_xmm(&mut self) -> Xmm {
+        let free = self.place.free_xmms & !(self.xmm_pins | self.waiting_pins);
+        if free != 0 {
+            let x = Xmm(free.trailing_zeros() as u8);
+            self.pin_xmm(x);
+            return x;
+        }
         let mut best = None;
         for i in 0..16u8 {
             if (self.xmm_pins | self.waiting_pins) & 1 << i != 0 {
                 continue;
             }
             let v = self.place.xmms[usize::from(i)];
-            if v == NONE {
-                self.pin_xmm(Xmm(i));
-                return Xmm(i);
-            }
             let loc = self.place.locs[v as usize];
             let cheap = self.is_const(Val(v)) || loc.home || loc.frame().is_some();
             let score = (cheap, self.last[v as usize]);
@@ -616,7 +638,7 @@ impl Gen {
                 if !loc.home && loc.frame().is_none() {
                     self.spill(Val(v));
                 }
-                self.place.xmms[usize::from(i)] = NONE;
+                self.place.set_xmm(Xmm(i), NONE);
                 self.loc_mut(Val(v)).xmm = NO_REG;
             }
         }
@@ -631,7 +653,7 @@ impl Gen {
         if !loc.home && loc.frame().is_none() && !self.is_const(v) {
             self.spill(v);
         }
-        self.place.gprs[usize::from(r.0)] = NONE;
+        self.place.set_gpr(r, NONE);
         self.loc_mut(v).gpr = NO_REG;
     }
     /// Drops all registers without saving anything.
@@ -645,8 +667,7 @@ impl Gen {
                 }
             }
         }
-        self.place.gprs = [NONE; 16];
-        self.place.xmms = [NONE; 16];
+        self.place.clear_registers();
     }
     /// Drops values that lost their last use on another path.
     pub fn prune(&mut self) {

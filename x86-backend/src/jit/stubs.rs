@@ -4,8 +4,9 @@ use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RAX, RSP, Xmm};
 use super::checks::{Group, Temps};
 use super::flags::Place1;
 use super::ir::{Code, Op, Val};
+use super::places::ALL_XMMS;
 use super::reach::{MemAccess, Misses};
-use super::regs::{Gen, NONE, Pending, frame};
+use super::regs::{Gen, Pending, frame};
 use crate::runtime::{MemDesc, Runtime};
 use core::mem::offset_of;
 
@@ -168,7 +169,7 @@ impl Gen {
     fn add_stub(&mut self, access: MemAccess, misses: Misses, site: Option<usize>, temps: Option<Temps>) {
         let stores = self.note_stores();
         let waiting = self.waiting_group(temps);
-        let vectors = self.place.xmms.iter().any(|v| *v != NONE);
+        let vectors = self.place.free_xmms != ALL_XMMS;
         self.mem_stubs.push(MemStub { access, misses, site, back: 0, pc: self.pc, stores, waiting, vectors });
     }
 

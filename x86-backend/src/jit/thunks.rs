@@ -15,7 +15,8 @@ pub struct Thunks {
     /// By `Runtime::exit_arrival`.
     pub lookup: [usize; 4],
     pub events: usize,
-    pub hot: usize,
+    /// A block counts its entries: for whichever of pending events and a counter that ran out it is.
+    pub head: usize,
     pub recheck: usize,
     /// The state already says where to go on.
     pub state: usize,
@@ -57,7 +58,10 @@ impl Gen {
         t.events = self.asm.pos();
         self.asm.store_imm(4, exit_reason, exit::EVENTS as i32);
         let events = self.asm.jmp();
-        t.hot = self.asm.pos();
+        t.head = self.asm.pos();
+        let pending = self.rt(offset_of!(Runtime, events));
+        self.asm.alu_i_mem32(Alu::Cmp, pending, 0);
+        self.asm.jcc_to(Cc::NE, t.events);
         self.asm.store_imm(4, exit_reason, exit::HOT as i32);
         let hot = self.asm.jmp();
         t.recheck = self.asm.pos();
