@@ -76,8 +76,8 @@ impl Gen {
         // A loop's values depend on each other: what is assumed of a phi must hold when its turn has ended.
         let mut assumed: alloc::vec::Vec<Normal> = alloc::vec![Normal::BOTH; self.ir.len()];
         loop {
-            for i in 0..self.ir.len() {
-                self.normal[i] = self.normal_value(self.ir.ops[i], assumed[i]);
+            for (i, assumed) in assumed.iter().enumerate() {
+                self.normal[i] = self.normal_value(self.ir.ops[i], *assumed);
             }
             let mut holds = true;
             for (i, op) in self.ir.ops.iter().enumerate() {
