@@ -314,6 +314,9 @@ impl Gen {
         self.place.gprs[usize::from(r.0)] = NONE;
         self.loc_mut(v).gpr = NO_REG;
     }
+    pub fn has_free_gpr(&self) -> bool {
+        GPRS.iter().any(|r| self.gpr_pins & 1 << r.0 == 0 && self.place.gprs[usize::from(r.0)] == NONE)
+    }
     /// A register with nothing in it, pinned.
     pub fn scratch(&mut self) -> Gpr {
         let mut best = None;
