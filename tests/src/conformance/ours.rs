@@ -22,8 +22,8 @@ struct Memory {
     foreign: bool,
 }
 
-/// Where the oracle's program is: its image, and the code of the cases.
-const FOREIGN: [std::ops::Range<u64>; 2] = [0x40_0000..0x60_0000, CODE..CODE + SLOTS * SLOT_BYTES];
+/// Where the oracle's program is: its image and its heap, and the code of the cases.
+const FOREIGN: [std::ops::Range<u64>; 2] = [0x40_0000..0x200_0000, CODE..CODE + SLOTS * SLOT_BYTES];
 
 impl Memory {
     fn bytes(&mut self) -> &mut [u8] {
