@@ -9,7 +9,7 @@ use std::mem::offset_of;
 use x86_backend::emit::{Access, AtomicOp, BinOp, BranchKind, CmpOp, Emit, HelperRet, Slot, Stop, flags};
 use x86_backend::eval;
 use x86_backend::eval::entry::eval_entry;
-use x86_backend::guest::Guest;
+use x86_backend::guest::{BusError, Guest, Services, SystemEvent};
 use x86_backend::interp::{self, EngineMemory};
 use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, RegionContext, Windows};
 use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, event, exit};
@@ -22,8 +22,8 @@ struct Memory {
     foreign: bool,
 }
 
-/// Where the oracle's program is: its image, and the code of the cases.
-const FOREIGN: [std::ops::Range<u64>; 2] = [0x40_0000..0x60_0000, CODE..CODE + SLOTS * SLOT_BYTES];
+/// Where the oracle's program is: its image and its heap, and the code of the cases.
+const FOREIGN: [std::ops::Range<u64>; 2] = [0x40_0000..0x200_0000, CODE..CODE + SLOTS * SLOT_BYTES];
 
 impl Memory {
     fn bytes(&mut self) -> &mut [u8] {
@@ -50,6 +50,41 @@ impl Memory {
         }
         Ok(&mut self.bytes()[at..at + size as usize])
     }
+}
+
+/// There is nothing but the two pages: helpers that ask the engine for more are told so.
+struct Alone;
+
+impl Services for Alone {
+    fn ram(&mut self, _: u64, _: u64) -> Option<*mut u8> {
+        None
+    }
+    fn phys_read(&mut self, _: u64, _: u32) -> Result<u64, BusError> {
+        Err(BusError)
+    }
+    fn phys_write(&mut self, _: u64, _: u32, _: u64) -> Result<(), BusError> {
+        Err(BusError)
+    }
+    fn invalidate_code(&mut self, _: u64, _: u64) {}
+    fn invalidate_all_code(&mut self) {}
+    fn fetch_mapping_changed(&mut self, _: Option<u64>) {}
+    fn tlb_flush(&mut self, _: Option<u64>) {}
+    fn address_space_changed(&mut self, _: u64) {}
+    fn forget_address_space(&mut self, _: u64) {}
+    fn ticks(&mut self) -> u64 {
+        0
+    }
+    fn tick_hz(&self) -> u64 {
+        1
+    }
+    fn set_deadline(&mut self, _: u64) {}
+    fn set_private_irq(&mut self, _: u32, _: bool) {}
+    fn irq_asserted(&mut self) -> bool {
+        false
+    }
+    fn wait_for_event(&mut self) {}
+    fn system_event(&mut self, _: SystemEvent) {}
+    fn log(&mut self, _: std::fmt::Arguments<'_>) {}
 }
 
 fn value(bytes: &[u8]) -> u128 {
@@ -247,7 +282,9 @@ impl Machine {
             let slow =
                 SlowPaths { load: slow_load, store: slow_store, atomic: slow_atomic, cas: slow_cas, eval: eval_entry };
             (&raw mut (*rt).slow).write(slow);
-            (&raw mut (*rt).services).write(None);
+            // Nothing to own and nothing to free.
+            let services: &'static mut Alone = Box::leak(Box::new(Alone));
+            (&raw mut (*rt).services).write(Some(services));
             cpu.assume_init()
         };
         cpu.rt.engine = (&raw mut *memory).cast();
@@ -417,7 +454,11 @@ impl Machine {
         let start = case.pc();
         let end = start + 4 * case.words.len() as u64;
         self.cpu.state.cntv_ctl = case.turns;
-        while self.cpu.state.cntv_ctl != 0 {
+        // A branch may lead back.
+        for _ in 0..SLOT_BYTES {
+            if self.cpu.state.cntv_ctl == 0 {
+                break;
+            }
             match self.next(case) {
                 Some(_) if self.cpu.state.pc == start => self.run_region(jit, case, end),
                 Some(_) if self.cpu.state.pc < end => self.run_block(jit, case, end),

@@ -12,6 +12,7 @@
 
 use super::asm::{Alu, Cc, Gpr, Xmm};
 use super::ir::{Code, Op, Val};
+use super::places::NO_REG;
 use super::regs::{Gen, NONE, Place};
 use crate::runtime::Runtime;
 use alloc::vec::Vec;
@@ -164,22 +165,14 @@ impl Gen {
             let phi = (head.first..head.head).contains(&(v as usize));
             Val(if phi { g.ir.args[op.a as usize + v as usize - head.first] } else { v })
         };
-        // What is nowhere yet, or in a register of the wrong kind: it can't be made while registers change their meaning.
+        // Moves come first, and loads may not look at registers after them: what is to be loaded is in memory, or a constant.
         for r in 0..16 {
-            if head.place.gprs[r] != NONE {
-                let next = of(self, head.place.gprs[r]);
-                let loc = self.loc_if(next);
-                if loc.gpr().is_none() && (loc.lazy || loc.xmm().is_some()) && !self.is_const(next) {
-                    self.use_gpr(next);
+            for (v, xmm) in [(head.place.gprs[r], false), (head.place.xmms[r], true)] {
+                if v != NONE {
+                    let next = of(self, v);
+                    self.prepare_for_head(next, xmm);
                 }
             }
-            if head.place.xmms[r] != NONE {
-                let next = of(self, head.place.xmms[r]);
-                if self.loc_if(next).xmm().is_none() && !self.op(next).is_vector() {
-                    self.use_xmm(next);
-                }
-            }
-            self.unpin();
         }
         let mut moves = Vec::new();
         let mut loads = Vec::new();
@@ -205,13 +198,42 @@ impl Gen {
         }
         self.move_all(&mut moves);
         for (to, v) in loads {
-            match to {
-                Register::Gpr(r) => self.copy_to(r, v),
-                Register::Xmm(x) => self.copy_to_xmm(x, v),
+            match (to, self.loc(v).frame()) {
+                (Register::Gpr(r), None) => self.copy_to(r, v),
+                (Register::Gpr(r), Some(s)) => self.asm.load(8, r, Self::spill_slot(s)),
+                (Register::Xmm(x), Some(s)) if self.op(v).is_vector() => self.asm.movups_load(x, Self::spill_slot(s)),
+                (Register::Xmm(x), Some(s)) => self.asm.load_x(8, x, Self::spill_slot(s)),
+                (Register::Xmm(x), None) => match self.konst(v) {
+                    Some(k) => self.load_const128(x, k.into()),
+                    None => self.copy_to_xmm(x, v),
+                },
             }
         }
         self.asm.jmp_to(head.code);
         self.loop_head = Some(head);
+    }
+
+    /// Puts a value that a loop's head expects in a register of one kind, and that is only in one of the other kind, into one of
+    /// that kind if one is free, else into the frame.
+    fn prepare_for_head(&mut self, v: Val, xmm: bool) {
+        let loc = self.loc_if(v);
+        let (there, elsewhere) = if xmm { (loc.xmm, loc.gpr) } else { (loc.gpr, loc.xmm) };
+        // A small one in its home comes into a vector register through a general one.
+        let small = xmm && self.home_of(v).is_some_and(|home| home.size < 4);
+        if there != NO_REG || (elsewhere == NO_REG && !small) || loc.frame().is_some() || self.is_const(v) {
+            return;
+        }
+        if xmm && self.free_xmms() > 0 {
+            self.use_xmm(v);
+        } else if !xmm && self.has_free_gpr() {
+            self.use_gpr(v);
+        } else {
+            if elsewhere == NO_REG {
+                self.use_gpr(v);
+            }
+            self.spill(v);
+        }
+        self.unpin();
     }
 
     /// A parallel move.

@@ -364,6 +364,9 @@ impl Gen {
         // Those with special roles, RAX last.
         (free != 0).then(|| Gpr(15 - free.leading_zeros() as u8))
     }
+    pub fn has_free_gpr(&self) -> bool {
+        self.place.free_gprs & !self.gpr_pins != 0
+    }
     /// A register with nothing in it, pinned.
     pub fn scratch(&mut self) -> Gpr {
         let r = match self.free_gpr() {
