@@ -165,6 +165,24 @@ impl Gen {
             let phi = (head.first..head.head).contains(&(v as usize));
             Val(if phi { g.ir.args[op.a as usize + v as usize - head.first] } else { v })
         };
+        // What is nowhere yet, or in a register of the wrong kind.
+        for r in 0..16 {
+            if head.place.gprs[r] != NONE {
+                let next = of(self, head.place.gprs[r]);
+                let loc = self.loc_if(next);
+                if loc.gpr().is_none() && (loc.lazy || loc.xmm().is_some()) && !self.is_const(next) {
+                    self.use_gpr(next);
+                }
+            }
+            if head.place.xmms[r] != NONE {
+                let next = of(self, head.place.xmms[r]);
+                let loc = self.loc_if(next);
+                if loc.xmm().is_none() && (loc.lazy || loc.gpr().is_some()) && !self.op(next).is_vector() {
+                    self.use_xmm(next);
+                }
+            }
+            self.unpin();
+        }
         // Moves come first, and loads may not look at registers after them: what is to be loaded is in memory, or a constant.
         for r in 0..16 {
             for (v, xmm) in [(head.place.gprs[r], false), (head.place.xmms[r], true)] {
@@ -223,7 +241,7 @@ impl Gen {
         if there != NO_REG || (elsewhere == NO_REG && !small) || loc.frame().is_some() || self.is_const(v) {
             return;
         }
-        if xmm && self.free_xmms() > 0 {
+        if xmm && self.has_free_xmm() {
             self.use_xmm(v);
         } else if !xmm && self.has_free_gpr() {
             self.use_gpr(v);
