@@ -2,7 +2,7 @@
 
 use crate::isa::{self, Cpu, State};
 use crate::testing::{AP_EL0, Machine, PAGE_RW, RAM_BASE};
-use crate::{Armv8, bti, context, exceptions};
+use crate::{Armv8, context, exceptions};
 use x86_backend::emit::{Access, AtomicOp, BranchKind, Stop, Width, flags};
 use x86_backend::guest::{AccessKind, Guest};
 use x86_backend::interp::{self, InterpMemory};
