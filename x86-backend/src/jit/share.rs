@@ -79,9 +79,7 @@ pub(super) fn share_reach(ir: &mut Ir) {
             }
             Code::Call | Code::LoopHead => done.append(&mut groups),
             Code::Load | Code::Store | Code::LoadPair | Code::StorePair if plain(&op) => {
-                if ir.ops[i - 1].code == Code::Nop || !groups.is_empty() {
-                    join(ir, &mut groups, i, depth);
-                }
+                join(ir, &mut groups, i, depth)
             }
             _ => {}
         }
