@@ -31,6 +31,29 @@ pub fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, String> 
     Ok(files)
 }
 
+/// A program of a suite, whose first lines say its group.
+pub struct Program {
+    pub name: String,
+    pub group: String,
+    pub source: PathBuf,
+}
+
+/// The C programs of a directory, by group in the order of `groups`.
+pub fn programs(directory: &Path, groups: &[&str]) -> Result<Vec<Program>, String> {
+    let mut programs = Vec::new();
+    for source in files(directory, "c")? {
+        let text = std::fs::read_to_string(&source).map_err(|e| format!("cannot read {}: {e}", source.display()))?;
+        let group = header(&text, "group").unwrap_or_default();
+        if !groups.contains(&group.as_str()) {
+            return Err(format!("{}: its group is none of {}", source.display(), groups.join(", ")));
+        }
+        let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        programs.push(Program { name, group, source });
+    }
+    programs.sort_by_key(|program| groups.iter().position(|&g| g == program.group));
+    Ok(programs)
+}
+
 /// Whether `output` is younger than all of `inputs`.
 pub fn is_current(output: &Path, inputs: &[PathBuf]) -> bool {
     let time = |path: &Path| path.symlink_metadata().and_then(|m| m.modified()).ok();

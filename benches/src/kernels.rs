@@ -1,6 +1,6 @@
 //! The `kernels` suite: the C programs in `benches/kernels`, one concept each, in the guest and on this machine.
 
-use crate::compile::{GUEST, NATIVE, files, header, is_current};
+use crate::compile::{GUEST, NATIVE, Program, files, is_current, programs};
 use crate::image;
 use crate::job::{Clock, InGuest, Job};
 use crate::subject::root;
@@ -9,29 +9,12 @@ use std::path::PathBuf;
 /// In the order in which they are shown.
 const GROUPS: [&str; 4] = ["integer", "fp", "memory", "system"];
 
-struct Kernel {
-    name: String,
-    group: String,
-    source: PathBuf,
-}
-
 fn sources() -> PathBuf {
     root().join("benches/kernels")
 }
 
-fn all() -> Result<Vec<Kernel>, String> {
-    let mut kernels = Vec::new();
-    for source in files(&sources(), "c")? {
-        let text = std::fs::read_to_string(&source).map_err(|e| format!("cannot read {}: {e}", source.display()))?;
-        let group = header(&text, "group").unwrap_or_default();
-        if !GROUPS.contains(&group.as_str()) {
-            return Err(format!("{}: its group is none of {}", source.display(), GROUPS.join(", ")));
-        }
-        let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        kernels.push(Kernel { name, group, source });
-    }
-    kernels.sort_by_key(|kernel| GROUPS.iter().position(|&g| g == kernel.group));
-    Ok(kernels)
+fn all() -> Result<Vec<Program>, String> {
+    programs(&sources(), &GROUPS)
 }
 
 /// Builds the programs and an initramfs with them; gives the jobs of those wanted.

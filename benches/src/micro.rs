@@ -1,6 +1,6 @@
 //! The `micro` suite: the programs in `benches/micro`, which need no operating system and do one thing to the processor each.
 
-use crate::compile::{build_image, files, header, is_current};
+use crate::compile::{Program, build_image, files, is_current, programs};
 use crate::job::{Clock, InGuest, Job};
 use crate::subject::root;
 use std::path::PathBuf;
@@ -10,29 +10,12 @@ const GROUPS: [&str; 5] = ["code generation", "control flow", "exceptions", "mem
 /// MiB of RAM that the programs expect.
 pub const MEMORY: u32 = 512;
 
-struct Program {
-    name: String,
-    group: String,
-    source: PathBuf,
-}
-
 fn sources() -> PathBuf {
     root().join("benches/micro")
 }
 
 fn all() -> Result<Vec<Program>, String> {
-    let mut programs = Vec::new();
-    for source in files(&sources(), "c")? {
-        let text = std::fs::read_to_string(&source).map_err(|e| format!("cannot read {}: {e}", source.display()))?;
-        let group = header(&text, "group").unwrap_or_default();
-        if !GROUPS.contains(&group.as_str()) {
-            return Err(format!("{}: its group is none of {}", source.display(), GROUPS.join(", ")));
-        }
-        let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        programs.push(Program { name, group, source });
-    }
-    programs.sort_by_key(|program| GROUPS.iter().position(|&g| g == program.group));
-    Ok(programs)
+    programs(&sources(), &GROUPS)
 }
 
 /// Builds the programs; gives the jobs of those wanted.
