@@ -1,7 +1,7 @@
 //! Loop-invariant code motion: what does not depend on a `for`'s index or on what its body changes is computed before it.
 //!
-//! Loops are unrolled when the instruction is translated, so that an operation in one is emitted once per turn. Nothing later
-//! notices that the turns have it in common: the translator's own search for common subexpressions leaves instructions alone.
+//! Loops are unrolled when the instruction is translated, so that an operation in one is recorded once per turn, and the
+//! translator has to find out each time that the turns have it in common.
 
 use std::collections::HashSet;
 
