@@ -6,6 +6,7 @@
 //! cache is reset.
 
 use crate::tree::Tree;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
@@ -62,13 +63,17 @@ pub struct Region {
     pub pages: Vec<(u64, u64)>,
     /// Index into `Runtime::region_keys`, if it has such pages.
     pub key: Option<u32>,
+    /// It accesses memory through windows.
+    pub windows: bool,
 }
 
 struct Block {
     entry: u64,
     insns: u32,
     end: BlockEnd,
-    region: Option<Region>,
+    region: Option<Box<Region>>,
+    /// What was a region, and may be made one again.
+    aside: Option<Box<Region>>,
 }
 
 /// The blocks of one machine.
@@ -108,13 +113,13 @@ impl CodeCache {
 
     #[must_use]
     pub fn region(&self, key: &Key) -> Option<&Region> {
-        self.blocks.get(key)?.region.as_ref()
+        self.blocks.get(key)?.region.as_deref()
     }
 
     /// Adds a block that was translated from `len` guest bytes. Gives whether its page held none before.
     pub fn insert(&mut self, key: Key, block: &CompiledBlock, len: u64) -> bool {
         let CompiledBlock { entry, insns, end, .. } = *block;
-        self.blocks.insert(key, Block { entry, insns, end, region: None });
+        self.blocks.insert(key, Block { entry, insns, end, region: None, aside: None });
         let page = self.pages.entry(key.phys & !PAGE_MASK).or_default();
         let first = page.keys.is_empty();
         page.keys.push(key);
@@ -128,14 +133,29 @@ impl CodeCache {
             self.pages.entry(phys & !PAGE_MASK).or_default().regions.push(key);
         }
         if let Some(block) = self.blocks.get_mut(&key) {
-            block.region = Some(region);
+            block.region = Some(Box::new(region));
         }
     }
 
     /// Forgets the region that begins with the block `key`; gives the block's entry and the region.
     pub fn remove_region(&mut self, key: &Key) -> Option<(u64, Region)> {
         let block = self.blocks.get_mut(key)?;
-        Some((block.entry, block.region.take()?))
+        Some((block.entry, *block.region.take()?))
+    }
+
+    /// Sets aside the regions that `which` picks; gives their first blocks, those blocks' entries, and the regions.
+    pub fn set_aside(&mut self, which: impl Fn(&Key, &Region) -> bool) -> Vec<(Key, u64, Region)> {
+        let aside = self.blocks.iter_mut().filter_map(|(key, block)| {
+            let region = block.region.take_if(|region| which(key, region))?;
+            block.aside = Some(region.clone());
+            Some((*key, block.entry, *region))
+        });
+        aside.collect()
+    }
+
+    /// The region set aside that began with the block `key`.
+    pub fn take_aside(&mut self, key: &Key) -> Option<Region> {
+        self.blocks.get_mut(key)?.aside.take().map(|region| *region)
     }
 
     /// Whether translated code came from the bytes `phys..phys+len` (within one page).

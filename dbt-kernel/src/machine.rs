@@ -116,7 +116,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             return Err(BadControl::Memory);
         }
         // SAFETY: the caller vouches for the memory that the control block describes.
-        let host = if platform.host_mmu() { unsafe { HostMmu::new(control) } } else { None };
+        let host = if platform.host_mmu() { unsafe { HostMmu::new(control, platform.tsc()) } } else { None };
         control.stats.host_mmu.store(host.is_some().into(), Ordering::Relaxed);
         let config = JitConfig {
             rt_offset: offset_of!(Vcpu<G::State>, rt) as u32,

@@ -112,6 +112,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     pub(crate) fn hot(&mut self) {
         let pc = self.pc();
         self.set_heat(pc, NEVER);
+        if self.remake_region() {
+            return;
+        }
         let Some(path) = self.record() else { return self.set_heat(pc, AGAIN) };
         if path.blocks[0].virt != pc {
             self.set_heat(pc, AGAIN);
@@ -125,6 +128,38 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let cycles = self.shared().platform.tsc().saturating_sub(start);
         self.shared().control.stats.region_cycles.fetch_add(cycles, Ordering::Relaxed);
+    }
+
+    /// Makes a region again that was set aside. Gives whether there was one.
+    fn remake_region(&mut self) -> bool {
+        let Some(key) = self.current_key() else { return false };
+        let Some(region) = self.shared().cache.take_aside(&key) else { return false };
+        let start = self.shared().platform.tsc();
+        let made = self.pages_hold(&pages(region.tree.blocks()), &key)
+            && self.install(Tree::clone(&region.tree), Some(&region));
+        if !made {
+            self.set_heat(key.virt, self.fresh_heat());
+        }
+        let stats = &self.shared().control.stats;
+        let cycles = self.shared().platform.tsc().saturating_sub(start);
+        stats.region_cycles.fetch_add(cycles, Ordering::Relaxed);
+        stats.regions_remade.fetch_add(made.into(), Ordering::Relaxed);
+        true
+    }
+
+    /// Whether accesses of code in this context are what unprivileged ones are.
+    pub(crate) fn unprivileged(context: u64) -> bool {
+        G::mmu_mode(context, false) == G::mmu_mode(context, true)
+    }
+
+    /// Unprivileged code should use windows from now on, or no longer: regions that don't do so are set aside, and made again if they
+    /// are still hot.
+    pub(crate) fn restyle_regions(&mut self, windows: bool) {
+        let other = |key: &Key, region: &Region| region.windows != windows && Self::unprivileged(key.context);
+        for (key, block, region) in self.shared().cache.set_aside(other) {
+            self.drop_region(block, &region);
+            self.set_heat(key.virt, AGAIN);
+        }
     }
 
     /// Whether a block went where it seldom goes, as far as the counters tell.
@@ -239,7 +274,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if !tree.blocks().all(|key| self.shared().cache.block(key).is_some()) {
             return false;
         }
-        let mut context = RegionContext { page_count: others.len() as u8, ..RegionContext::default() };
+        let windows = self.wants_windows(first.context);
+        let mut context = RegionContext { page_count: others.len() as u8, windows, ..RegionContext::default() };
         for (page, (virt, _)) in context.pages.iter_mut().zip(&others) {
             *page = *virt;
         }
@@ -257,6 +293,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             unsafe { (*self.vcpu).rt.region_keys[key as usize] = (*self.vcpu).rt.jump_key };
         }
         let Some(region) = self.compile_region(&tree, context) else { return false };
+        self.note_region(first.context, region.insns);
         let shared = self.shared();
         let Some(block) = shared.cache.block(&first) else { return false };
         if old.is_some()
@@ -270,7 +307,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         stats.region_insns.fetch_add(region.insns.into(), Ordering::Relaxed);
         stats.region_bytes.fetch_add(region.code_len.into(), Ordering::Relaxed);
         let (entry, key) = (region.entry, context.key);
-        shared.cache.insert_region(first, Region { tree: Arc::new(tree), entry, head, pages: others, key });
+        shared.cache.insert_region(first, Region { tree: Arc::new(tree), entry, head, pages: others, key, windows });
         true
     }
 

@@ -306,6 +306,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         if self.space == id {
             return;
         }
+        self.count_run();
         self.space = id;
         self.flush_private();
         self.refresh_spans();
@@ -349,6 +350,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
     }
 
     fn wait_for_event(&mut self) {
+        self.count_run();
         let shared = self.shared();
         let start = shared.platform.tsc();
         shared.control.waiting[self.index as usize].store(1, Ordering::SeqCst);
@@ -359,6 +361,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         shared.control.stats.waits.fetch_add(1, Ordering::Relaxed);
         let cycles = shared.platform.tsc().saturating_sub(start);
         shared.control.stats.wait_cycles.fetch_add(cycles, Ordering::Relaxed);
+        self.count_wait();
         self.events().fetch_or(event::INTERRUPT, Ordering::Relaxed);
     }
 

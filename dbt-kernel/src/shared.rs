@@ -297,6 +297,7 @@ pub struct Stats {
     /// Branches added to regions.
     pub regions_grown: AtomicU64,
     pub regions_dropped: AtomicU64,
+    pub regions_remade: AtomicU64,
     /// Walks of the guest's tables for accesses, each of which fills the software TLB, unless it found a device.
     pub tlb_misses: AtomicU64,
     /// The software TLB: emptied, rid of one address space's entries, of one address's.
@@ -469,6 +470,7 @@ impl Control {
                 region_rechecks: AtomicU64::new(0),
                 regions_grown: AtomicU64::new(0),
                 regions_dropped: AtomicU64::new(0),
+                regions_remade: AtomicU64::new(0),
                 tlb_misses: AtomicU64::new(0),
                 tlb_flushes: AtomicU64::new(0),
                 tlb_space_flushes: AtomicU64::new(0),

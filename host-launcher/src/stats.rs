@@ -54,6 +54,7 @@ impl Report<'_> {
             region_rechecks,
             regions_grown,
             regions_dropped,
+            regions_remade,
             tlb_misses,
             tlb_flushes,
             tlb_space_flushes,

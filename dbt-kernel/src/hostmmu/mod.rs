@@ -16,6 +16,7 @@
 //! Entries change hands and windows of the current address space are given up only between blocks or in calls that the guest's
 //! instructions make: within a block, what one access has checked others may rely on.
 
+mod demand;
 mod frequent;
 mod reverse;
 mod tables;
@@ -26,13 +27,15 @@ pub use tables::Place;
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::Ram;
+use crate::services::USED;
 use crate::shared::{Control, Stats, option};
 use core::sync::atomic::Ordering;
+use demand::Demand;
 use hashbrown::HashMap;
 use windows::{Page, Windows};
 use x86_backend::guest::{AccessKind, Guest, Mapping};
 use x86_backend::jit;
-use x86_backend::runtime::{MMU_MODES, MemDesc, PAGE_BITS, PATIENCE, SPAN_BITS, SPANS, Span, Vcpu, event};
+use x86_backend::runtime::{MMU_MODES, MemDesc, PAGE_BITS, PATIENCE, SPAN_BITS, SPANS, Span, TlbEntry, Vcpu, event};
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
@@ -40,8 +43,6 @@ type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 pub(crate) const NO_SITE: u32 = u32::MAX;
 /// Misses of its span after which an access that was aimed before is aimed again.
 const AIM_AGAIN: i32 = 2048;
-/// What so many accesses through the software TLB cost more than ones through a window, in slow paths.
-const AIM_AGAIN_COST: u64 = 24;
 /// Faults of a store, on pages with code that the store doesn't change, after which it is aimed at nothing.
 const CODE_FAULTS: u8 = 8;
 /// Most pages mapped at a fault: those of an aligned block.
@@ -53,13 +54,15 @@ const NAMELESS: u64 = u64::MAX;
 
 /// The strategy's state for one vCPU.
 pub(crate) struct HostMmu {
-    pub(crate) windows: Windows,
+    windows: Windows,
+    /// Who has windows, if not everybody.
+    demand: Option<Demand>,
     /// The spans that entries stand for.
     names: [[u64; SPANS]; MMU_MODES],
     /// The entry that changes hands next, when a span has none.
     victim: usize,
     wanted: Option<(usize, u64)>,
-    /// A window closed: entries must hear of it.
+    /// Windows closed: entries must hear of it, and code that uses them should no longer.
     closed: bool,
     /// Accesses that keep faulting: how often they did so; at [`CODE_FAULTS`] they are aimed at nothing.
     hopeless: HashMap<u32, u8, Words>,
@@ -73,7 +76,7 @@ impl HostMmu {
     ///
     /// # Safety
     /// The memory for page tables is as [`Control`] says, and the engine's alone.
-    pub(crate) unsafe fn new(control: &Control) -> Option<Self> {
+    pub(crate) unsafe fn new(control: &Control, now: u64) -> Option<Self> {
         let eager = control.options & option::HOST_MMU != 0;
         let fault_cost = control.stats.fault_cost.load(Ordering::Relaxed);
         if control.page_tables_size == 0 {
@@ -88,7 +91,8 @@ impl HostMmu {
         };
         Some(Self {
             // SAFETY: the caller's promise.
-            windows: unsafe { Windows::new(place, fault_cost, eager) },
+            windows: unsafe { Windows::new(place) },
+            demand: if eager { None } else { Demand::new(fault_cost, now) },
             names: [[NAMELESS; SPANS]; MMU_MODES],
             victim: 0,
             wanted: None,
@@ -103,7 +107,7 @@ impl HostMmu {
 impl HostMmu {
     /// Which code uses windows: where faults are dear, that which is hot.
     pub(crate) fn users(&self) -> jit::Windows {
-        if self.windows.on_demand() { jit::Windows::Hot } else { jit::Windows::Always }
+        if self.demand.is_some() { jit::Windows::Regions } else { jit::Windows::Always }
     }
 
     /// Whether the access under way came through a window, or for want of one, and was not walked for yet.
@@ -164,22 +168,17 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if faulted {
             let Some((host, shared)) = self.host_parts() else { return };
             shared.control.stats.window_faults.fetch_add(1, Ordering::Relaxed);
-            if host.windows.faulted(mode, space, span, shared.platform.tsc()) {
-                host.closed = true;
-                self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+            if host.demand.as_mut().is_some_and(|demand| demand.faulted(space, shared.platform.tsc())) {
+                self.close_windows();
             }
         } else if site != NO_SITE {
             let patience = &mut cpu.rt.patience[site as usize % PATIENCE];
-            let weight = if *patience < 0 { AIM_AGAIN_COST } else { 1 };
             if host.hopeless.get(&site).is_some_and(|n| *n >= CODE_FAULTS) {
                 *patience = i32::MAX;
                 return;
             }
             if *patience < 0 {
                 *patience = AIM_AGAIN;
-            }
-            if let Some((host, shared)) = self.host_parts() {
-                host.windows.warm(mode, space, span, weight, shared.platform.tsc(), &shared.control.stats);
             }
             self.aim(site, mode, span);
         }
@@ -219,13 +218,86 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let Some(host) = &mut self.host else { return };
         if core::mem::take(&mut host.closed) {
+            let space = self.space;
+            if !host.demand.as_ref().is_some_and(|demand| demand.is_open(space)) {
+                host.windows.close(space);
+            }
             self.refresh_spans();
+            self.restyle_regions(false);
         }
         let Some(host) = &mut self.host else { return };
         if host.windows.pressure {
             host.windows.drop_all();
             self.stats().windows_evicted.fetch_add(1, Ordering::Relaxed);
             self.refresh_spans();
+        }
+        self.open_windows();
+    }
+
+    /// Code of the current address space should not use windows any more, or they are gone.
+    fn close_windows(&mut self) {
+        if let Some(host) = &mut self.host {
+            host.closed = true;
+            self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the current address space windows if it is time, with what the software TLB has of its memory.
+    fn open_windows(&mut self) {
+        // SAFETY: the block lives as long as `self`.
+        let mode = unsafe { G::mmu_mode(G::context(&(*self.vcpu).state), true) };
+        let (space, pages) = (self.space, self.filled[mode].len() as u64);
+        let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() else { return };
+        demand.count(space, shared.platform.tsc());
+        if !demand.opens(space, pages) {
+            return;
+        }
+        self.stats().windows_opened.fetch_add(1, Ordering::Relaxed);
+        let filled = core::mem::take(&mut self.filled[mode]);
+        for &index in &filled {
+            let TlbEntry { read: va, phys, .. } = *self.tlb_entry(mode, index.into());
+            if phys & USED == 0 || va & (PAGE - 1) != 0 {
+                continue;
+            }
+            // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
+            let cpu = unsafe { &mut *self.vcpu };
+            if let Ok(mapping) = G::walk(cpu, va, AccessKind::Read, mode) {
+                self.fill_window(mode, va, &mapping, AccessKind::Read, None);
+            }
+        }
+        self.filled[mode] = filled;
+        self.refresh_spans();
+        self.restyle_regions(true);
+    }
+
+    /// Whether a region of code in this context should use windows.
+    pub(crate) fn wants_windows(&self, context: u64) -> bool {
+        let demand = self.host.as_ref().and_then(|host| host.demand.as_ref());
+        Self::unprivileged(context) && demand.is_some_and(|demand| demand.is_open(self.space))
+    }
+
+    /// A region of `insns` instructions was made for code in this context.
+    pub(crate) fn note_region(&mut self, context: u64, insns: u32) {
+        let space = self.space;
+        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host
+            && Self::unprivileged(context)
+        {
+            demand.translated(space, insns.into());
+        }
+    }
+
+    /// The current address space has run until now; it changes, or the guest begins to wait.
+    pub(crate) fn count_run(&mut self) {
+        let space = self.space;
+        if let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() {
+            demand.count(space, shared.platform.tsc());
+        }
+    }
+
+    /// The guest has waited.
+    pub(crate) fn count_wait(&mut self) {
+        if let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() {
+            demand.skip(shared.platform.tsc());
         }
     }
 
@@ -240,7 +312,16 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     ) {
         let Some(host) = &mut self.host else { return };
         // Code that doesn't use windows is no reason to have one.
-        let wanted = core::mem::take(&mut host.at_site) || host.users() == jit::Windows::Always;
+        let at_site = core::mem::take(&mut host.at_site);
+        let wanted = match &mut host.demand {
+            None => true,
+            Some(demand) => {
+                if mode == G::mmu_mode(G::context(&cpu.state), true) {
+                    demand.missed(self.space);
+                }
+                at_site && demand.is_open(self.space)
+            }
+        };
         let site = host.fault_site.take();
         if !wanted {
             return;
@@ -352,6 +433,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             None => {
                 host.windows.drop_all();
                 self.refresh_spans();
+                self.forget_demand(None);
             }
         }
     }
@@ -361,6 +443,21 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if let Some(host) = &mut self.host {
             host.windows.drop_space(space);
             self.refresh_spans();
+            self.forget_demand(Some(space));
+        }
+    }
+
+    /// An address space, or every one, begins anew.
+    fn forget_demand(&mut self, space: Option<u64>) {
+        let current = self.space;
+        let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host else { return };
+        let open = demand.is_open(current);
+        match space {
+            Some(space) => demand.forget(space),
+            None => demand.forget_all(),
+        }
+        if open && !demand.is_open(current) {
+            self.close_windows();
         }
     }
 

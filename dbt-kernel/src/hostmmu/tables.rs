@@ -131,11 +131,6 @@ impl Pool {
         self.retired.push(tables);
     }
 
-    /// The tables aren't used any more, and the processor never saw them.
-    pub fn release(&mut self, mut tables: Vec<u32>) {
-        self.free.append(&mut tables);
-    }
-
     /// Whether [`Pool::reclaim`] would gain anything.
     pub fn has_retired(&self) -> bool {
         !self.retired.is_empty()

@@ -10,12 +10,6 @@
 //! * What a window no longer maps, the processor has forgotten when the call that unmapped it returns; or the window is given
 //!   up, and nobody knows its slot's address any more until the processor has forgotten everything.
 //!
-//! Where faults are dear, a window is made *closed*: it is filled, which costs next to nothing, but translated code doesn't know
-//! it, nor does the processor. Slow paths in its span warm it up, and when the time they took is what its pages will cost
-//! to bring in, and that is little against the time that the window has existed, it opens. One that faults too much
-//! afterwards closes again, for longer. So windows cost a small share of the time at most ([`AGE`], [`SHARE`]), and what comes
-//! and goes, such as short-lived processes, has none.
-//!
 //! Giving up windows costs the same whatever is mapped in them: slot and tables go to lists of retired ones, which one flush of
 //! the processor's translations makes free again. When slots or tables run out, the windows used longest ago are given up.
 
@@ -32,17 +26,6 @@ use x86_backend::guest::Mapping;
 use x86_backend::runtime::{PAGE_BITS, SPAN_BITS, Span};
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
-
-/// Cycles a slow path takes, about.
-const SLOW_PATH_CYCLES: u64 = 800;
-/// Below this many slow paths for a page, closed windows aren't worth their trouble.
-const CHEAP: u64 = 8;
-/// A window looks at the time whenever it had so many faults.
-const FAULTS: u64 = 64;
-/// A window opens when it has existed so many times as long as it takes to bring in its pages, and closes when faults take more than
-/// one part in [`SHARE`] of the time.
-const AGE: u64 = 4;
-const SHARE: u64 = 24;
 
 /// Pages mapped in a table after which they may become one large page.
 const CROWDED: usize = 64;
@@ -67,17 +50,6 @@ struct Window {
     /// Which use of the slot this is.
     generation: u32,
     live: bool,
-    /// Translated code may use it.
-    open: bool,
-    /// It is in the root, so that the processor may hold translations.
-    linked: bool,
-    /// Slow paths since it was made or closed; mappings made; how often it closed.
-    heat: u64,
-    pages: u64,
-    closed: u32,
-    /// Faults since the time stamp, which is that of being made or closed, opened, or of the last look.
-    faults: u64,
-    since: u64,
     last_used: u64,
     top: u32,
     tables: Vec<u32>,
@@ -92,10 +64,6 @@ pub(crate) struct Windows {
     retired: Vec<u8>,
     reverse: Reverse,
     clock: u64,
-    /// Slow paths that cost as much as bringing in one page; 0: windows are open from the start.
-    rent: u64,
-    /// Cycles of a fault.
-    fault_cost: u64,
     /// Guest mappings larger than a page that something was mapped from: dropping one address of them drops them whole.
     large: Mappings,
     /// Pages that the guest keeps invalidating: mapping them is a waste.
@@ -125,22 +93,13 @@ fn count(counter: &AtomicU64, n: usize) {
 impl Windows {
     /// # Safety
     /// As for [`Pool::new`]; the root's entries for [`layout::WINDOWS`] are this value's.
-    pub unsafe fn new(place: Place, fault_cost: u64, eager: bool) -> Self {
-        // A fault, and again as much before the processor has the new mapping.
-        let rent = 2 * fault_cost / SLOW_PATH_CYCLES;
+    pub unsafe fn new(place: Place) -> Self {
         // SAFETY: the caller's promise.
         let pool = unsafe { Pool::new(place) };
         let unused = |_| Window {
             view: View { mode: 0, space: None, span: u64::MAX },
             generation: 0,
             live: false,
-            open: false,
-            linked: false,
-            heat: 0,
-            pages: 0,
-            closed: 0,
-            faults: 0,
-            since: 0,
             last_used: 0,
             top: 0,
             tables: Vec::new(),
@@ -153,19 +112,12 @@ impl Windows {
             retired: Vec::new(),
             reverse: Reverse::default(),
             clock: 0,
-            rent: if eager || rent < CHEAP { 0 } else { rent },
-            fault_cost,
             large: Mappings::default(),
             restless: Frequent::new(32),
             rewritten: Frequent::new(4),
             piecemeal: HashSet::default(),
             pressure: false,
         }
-    }
-
-    /// Whether windows are made closed.
-    pub fn on_demand(&self) -> bool {
-        self.rent != 0
     }
 
     fn root_index(slot: u8) -> usize {
@@ -188,19 +140,13 @@ impl Windows {
         self.clock += 1;
         let window = &mut self.slots[usize::from(slot)];
         window.last_used = self.clock;
-        if !window.open {
-            return Span::NONE;
-        }
         Span { key: span, addend: Self::address(slot).wrapping_sub(span << SPAN_BITS) }
     }
 
     /// Lets the processor forget everything, so that what is retired can be used again.
     fn reclaim(&mut self, platform: &impl Platform, stats: &Stats) {
         for &slot in &self.retired {
-            let window = &mut self.slots[usize::from(slot)];
-            if core::mem::take(&mut window.linked) {
-                self.pool.set_root_entry(Self::root_index(slot), None);
-            }
+            self.pool.set_root_entry(Self::root_index(slot), None);
         }
         platform.flush_translations();
         count(&stats.window_flushes, 1);
@@ -214,14 +160,8 @@ impl Windows {
         self.piecemeal.retain(|(s, _)| *s != slot);
         self.index.remove(&window.view);
         let tables = core::mem::take(&mut window.tables);
-        if window.linked {
-            self.pool.retire(tables);
-            self.retired.push(slot);
-        } else {
-            // The processor never saw them.
-            self.pool.release(tables);
-            self.free.push(slot);
-        }
+        self.pool.retire(tables);
+        self.retired.push(slot);
     }
 
     /// Makes slots and tables free: of retired windows, else of the one used longest ago outside address space `space`.
@@ -234,11 +174,7 @@ impl Windows {
                 return false;
             };
             count(&stats.windows_evicted, 1);
-            let linked = self.slots[slot].linked;
             self.retire(slot as u8);
-            if !linked {
-                return true;
-            }
         }
         self.reclaim(platform, stats);
         true
@@ -264,66 +200,13 @@ impl Windows {
         window.view = view;
         window.generation = window.generation.wrapping_add(1);
         window.live = true;
-        window.open = false;
-        window.linked = false;
-        (window.heat, window.pages, window.closed, window.faults) = (0, 0, 0, 0);
-        window.since = platform.tsc();
         window.last_used = self.clock;
         window.top = top;
         window.tables = alloc::vec![top];
+        self.pool.set_root_entry(Self::root_index(slot), Some(top));
         self.index.insert(view, slot);
-        if self.rent == 0 {
-            self.open(slot);
-        }
         count(&stats.windows_made, 1);
         Some(slot)
-    }
-
-    fn open(&mut self, slot: u8) {
-        let window = &mut self.slots[usize::from(slot)];
-        window.open = true;
-        if !window.linked {
-            window.linked = true;
-            self.pool.set_root_entry(Self::root_index(slot), Some(window.top));
-        }
-    }
-
-    /// What costs `weight` slow paths was spent, until time `now`, on accesses to `span` that a window could have made. Gives
-    /// whether that opened it.
-    pub fn warm(&mut self, mode: usize, space: u64, span: u64, weight: u64, now: u64, stats: &Stats) -> bool {
-        let Some(slot) = self.find(mode, space, span) else { return false };
-        let window = &mut self.slots[usize::from(slot)];
-        if window.open {
-            return false;
-        }
-        window.heat += weight;
-        let pages = window.pages.max(1) << window.closed;
-        if window.heat < self.rent * pages || now.wrapping_sub(window.since) < 2 * self.fault_cost * AGE * pages {
-            return false;
-        }
-        (window.heat, window.faults, window.since) = (0, 0, now);
-        count(&stats.windows_opened, 1);
-        self.open(slot);
-        true
-    }
-
-    /// An access to `span` faulted at time `now`. Gives whether the window has to close, which entries must hear of.
-    pub fn faulted(&mut self, mode: usize, space: u64, span: u64, now: u64) -> bool {
-        let Some(slot) = self.find(mode, space, span) else { return false };
-        let window = &mut self.slots[usize::from(slot)];
-        window.faults += 1;
-        if self.rent == 0 || window.faults < FAULTS {
-            return false;
-        }
-        let elapsed = now.wrapping_sub(window.since);
-        window.since = now;
-        window.faults = 0;
-        if elapsed > 2 * FAULTS * self.fault_cost * SHARE {
-            return false;
-        }
-        window.open = false;
-        window.closed = (window.closed + 1).min(6);
-        true
     }
 
     /// Maps the page with `va` where `mode` sees it in address space `space`. Gives whether a window was made for it.
@@ -369,7 +252,6 @@ impl Windows {
         if change == Change::Nothing {
             return usable.is_none();
         }
-        window.pages += 1;
         if page.writable {
             let page = (offset >> bits << bits >> PAGE_BITS) as u32;
             let note = Note { slot, generation: window.generation, page };
@@ -382,7 +264,7 @@ impl Windows {
             }
         }
         count(if large { &stats.window_fills_large } else { &stats.window_fills }, 1);
-        if change == Change::Stale && self.slots[usize::from(slot)].linked {
+        if change == Change::Stale {
             count(&stats.window_replacements, 1);
             self.invalidate(slot, offset, platform);
         }
@@ -407,16 +289,14 @@ impl Windows {
             if !window.live || (window.view.span & TAGLESS) >> beyond != span >> beyond {
                 continue;
             }
-            let (top, window_linked) = (window.top, window.linked);
-            many |= window_linked && bits > PAGE_BITS && self.pool.has_pages(top, offset);
+            let top = window.top;
+            many |= bits > PAGE_BITS && self.pool.has_pages(top, offset);
             if self.pool.unmap(top, offset, bits.min(SPAN_BITS)) {
                 if !self.pool.has_pages(top, offset) {
                     self.piecemeal.insert((slot as u8, offset >> LARGE_BITS));
                 }
-                if window_linked {
-                    many |= changed.is_some();
-                    changed = Some(slot as u8);
-                }
+                many |= changed.is_some();
+                changed = Some(slot as u8);
             }
         }
         if changed.is_some() && bits == PAGE_BITS {
@@ -474,8 +354,7 @@ impl Windows {
         let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return };
         let offset = (va & ((1 << SPAN_BITS) - 1)) >> LARGE_BITS << LARGE_BITS;
         let window = &mut self.slots[usize::from(slot)];
-        let (generation, linked) = (window.generation, window.linked);
-        window.pages = window.pages.saturating_sub(CROWDED as u64);
+        let generation = window.generation;
         if self.pool.map(window.top, &mut window.tables, offset, frame, writable, true).is_err() {
             return;
         }
@@ -485,10 +364,8 @@ impl Windows {
             self.reverse.add_large(frame >> PAGE_BITS, note, |note| alive(slots, note));
         }
         count(&stats.window_fills_large, 1);
-        if linked {
-            // The processor may hold translations of single pages, and would keep them when the large one goes.
-            self.reclaim(platform, stats);
-        }
+        // The processor may hold translations of single pages, and would keep them when the large one goes.
+        self.reclaim(platform, stats);
     }
 
     /// Gives up every window.
@@ -511,6 +388,15 @@ impl Windows {
         }
     }
 
+    /// Gives up the windows that address space `space` sees.
+    pub fn close(&mut self, space: u64) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].live && self.slots[slot].view.space.is_none_or(|s| s == space) {
+                self.retire(slot as u8);
+            }
+        }
+    }
+
     /// No window may show the page at VM-physical address `frame` writable any more.
     pub fn protect(&mut self, frame: u64, platform: &impl Platform, stats: &Stats) {
         let mut changed = Vec::new();
@@ -518,7 +404,7 @@ impl Windows {
             if alive(&self.slots, &note) {
                 let offset = u64::from(note.page) << PAGE_BITS;
                 let window = &self.slots[usize::from(note.slot)];
-                if self.pool.protect(window.top, offset, frame) && window.linked {
+                if self.pool.protect(window.top, offset, frame) {
                     changed.push((note.slot, offset));
                 }
             }

@@ -61,8 +61,8 @@ use thunks::Thunks;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Windows {
     Never,
-    /// Unprivileged code that is hot, which means regions: privileged code is everywhere, and nowhere for long.
-    Hot,
+    /// Regions of which [`RegionContext::windows`] says so.
+    Regions,
     Always,
 }
 

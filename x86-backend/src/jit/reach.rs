@@ -79,6 +79,17 @@ pub(super) struct ReachStub {
     addend: Gpr,
     misses: Misses,
     back: usize,
+    window: Option<ReachWindow>,
+}
+
+/// A look at a window, where software TLB may serve instead.
+#[derive(Clone, Copy)]
+struct ReachWindow {
+    base: Gpr,
+    mode: usize,
+    extent: Extent,
+    /// The site whose patience this uses up.
+    site: usize,
 }
 
 /// All sites in the code buffer, in the order of their addresses.
@@ -194,58 +205,90 @@ impl Gen {
     pub fn through_windows(&self) -> bool {
         match self.shared.windows {
             Windows::Never => false,
-            Windows::Hot => self.shared.region.is_some() && self.shared.mmu_mode == self.shared.unpriv_mode,
+            Windows::Regions => self.shared.region.is_some_and(|region| region.windows),
             Windows::Always => true,
         }
     }
 
     /// The way to all accesses of a group.
     pub fn lower_reach(&mut self, v: Val, op: Op) {
-        let Extent { low, extent, read, write } = Extent::of(&op);
+        let extent = Extent::of(&op);
         let mode = self.mode(Access::from_bits_truncate(op.aux)) as usize;
         let base = self.use_gpr(op.va());
         let mut misses = [None; 3];
-        let t;
+        let (t, window);
         if self.through_windows() {
             t = self.def_gpr(v);
-            let (miss, aim) = self.span_check(t, base, low, mode);
+            let (miss, aim) = self.span_check(t, base, extent.low, mode);
             misses[0] = Some(miss);
             self.aims.push((v.0, aim));
+            window = Some(ReachWindow { base, mode, extent, site: self.sites.0.len() });
         } else {
             let last = self.scratch();
             t = self.def_gpr(v);
-            let shift = crate::runtime::PAGE_BITS - ENTRY_BITS;
-            if low == 0 && self.has(HostFeatures::BMI2) {
-                self.asm.rorx(true, t, base, shift as u8);
-            } else {
-                self.sum(t, base, low);
-                self.asm.shift_i(Sh::Shr, true, t, shift as u8);
-            }
-            self.asm.alu_i(Alu::And, false, t, ((TLB_ENTRIES - 1) << ENTRY_BITS) as i32);
-            self.sum(last, base, low + extent - 1);
-            self.asm.alu_i(Alu::And, true, last, -4096);
-            let fields = [(read, offset_of!(TlbEntry, read)), (write, offset_of!(TlbEntry, write))];
-            for (miss, (_, field)) in misses.iter_mut().zip(fields.into_iter().filter(|(wanted, _)| *wanted)) {
-                let m = self.tlb(mode, t, field);
-                self.asm.alu(Alu::Cmp, true, last, m);
-                *miss = Some(self.asm.jcc(Cc::NE));
-            }
-            let m = self.tlb(mode, t, offset_of!(TlbEntry, addend));
-            self.asm.load(8, t, m);
+            misses = self.reach_tlb(base, mode, extent, t, last);
+            window = None;
         }
-        self.reach_stubs.push(ReachStub { addend: t, misses, back: self.asm.pos() });
+        self.reach_stubs.push(ReachStub { addend: t, misses, back: self.asm.pos(), window });
         self.end_op(v);
+    }
+
+    /// Emits the software TLB's probe for all of an extent; afterwards `t` holds what to add to addresses.
+    fn reach_tlb(&mut self, base: Gpr, mode: usize, extent: Extent, t: Gpr, last: Gpr) -> Misses {
+        let Extent { low, extent, read, write } = extent;
+        let shift = crate::runtime::PAGE_BITS - ENTRY_BITS;
+        if low == 0 && self.has(HostFeatures::BMI2) {
+            self.asm.rorx(true, t, base, shift as u8);
+        } else {
+            self.sum(t, base, low);
+            self.asm.shift_i(Sh::Shr, true, t, shift as u8);
+        }
+        self.asm.alu_i(Alu::And, false, t, ((TLB_ENTRIES - 1) << ENTRY_BITS) as i32);
+        self.sum(last, base, low + extent - 1);
+        self.asm.alu_i(Alu::And, true, last, -4096);
+        let mut misses = [None; 3];
+        let fields = [(read, offset_of!(TlbEntry, read)), (write, offset_of!(TlbEntry, write))];
+        for (miss, (_, field)) in misses.iter_mut().zip(fields.into_iter().filter(|(wanted, _)| *wanted)) {
+            let m = self.tlb(mode, t, field);
+            self.asm.alu(Alu::Cmp, true, last, m);
+            *miss = Some(self.asm.jcc(Cc::NE));
+        }
+        let m = self.tlb(mode, t, offset_of!(TlbEntry, addend));
+        self.asm.load(8, t, m);
+        misses
     }
 
     pub fn emit_reach_stubs(&mut self) {
         for i in 0..self.reach_stubs.len() {
-            let ReachStub { addend, misses, back } = self.reach_stubs[i];
+            let ReachStub { addend, misses, back, window } = self.reach_stubs[i];
             for miss in misses.into_iter().flatten() {
                 self.asm.bind(miss);
+            }
+            if let Some(window) = window {
+                self.reach_otherwise(window, addend, back);
             }
             self.asm.mov_ri(addend, 0);
             self.asm.jmp_to(back);
         }
+    }
+
+    /// Out of line, where the window aimed at isn't the right one: the software TLB serves the whole group, as long as there is patience.
+    fn reach_otherwise(&mut self, window: ReachWindow, addend: Gpr, back: usize) {
+        let ReachWindow { base, mode, extent, site } = window;
+        let Some(last) = GPRS.into_iter().find(|r| *r != base && *r != addend) else { return };
+        let kept = Mem::new(RSP, frame::TEMPS);
+        let patience = self.patience(site);
+        self.asm.alu_i_mem32(Alu::Sub, patience, 1);
+        let impatient = self.asm.jcc(Cc::S);
+        self.asm.store(8, kept, last);
+        let misses = self.reach_tlb(base, mode, extent, addend, last);
+        self.asm.load(8, last, kept);
+        self.asm.jmp_to(back);
+        for miss in misses.into_iter().flatten() {
+            self.asm.bind(miss);
+        }
+        self.asm.load(8, last, kept);
+        self.asm.bind(impatient);
     }
 
     /// Emits the look at what [`super::ir::Code::Reach`] found.

@@ -28,6 +28,8 @@ pub struct RegionContext {
     pub page_count: u8,
     /// Index into `Runtime::region_keys`, if the region must check that its pages are still mapped as they were.
     pub key: Option<u32>,
+    /// It uses windows, if the configuration leaves that to regions.
+    pub windows: bool,
 }
 
 impl RegionContext {
