@@ -127,7 +127,7 @@ fn conditions_become_masks() {
         b.op(Op::Select, &[less, x, zero], bits(32))
     });
     let text = vectorised(body).expect("it is a loop over lanes");
-    assert!(text.contains("v_cmpugt") && text.contains("and") && !text.contains("select"), "{text}");
+    assert!(text.contains("v_cmpuge") && text.contains("and") && !text.contains("select"), "{text}");
 }
 
 #[test]

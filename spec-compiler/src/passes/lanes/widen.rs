@@ -17,8 +17,15 @@ const V128: Ty = Ty::Bits(Width::Const(128));
 
 /// The statements that stand for the loop; `None` if an operation has no equivalent.
 pub fn widen(body: &mut Body, shape: &Shape, of: Loop) -> Option<Vec<Stmt>> {
-    let mut w =
-        Widen { body, shape, count: of.hi, values: HashMap::new(), vars: HashMap::new(), span: Span::default() };
+    let mut w = Widen {
+        body,
+        shape,
+        count: of.hi,
+        values: HashMap::new(),
+        complements: HashMap::new(),
+        vars: HashMap::new(),
+        span: Span::default(),
+    };
     let mut out = Vec::new();
     let zero = w.int(0, &mut out);
     w.values.insert(of.index, zero);
@@ -34,6 +41,8 @@ struct Widen<'a> {
     count: ValueId,
     /// What stands for a varying value: its vector. For an `int`, which is the index plus something fixed: that.
     values: HashMap<ValueId, ValueId>,
+    /// The opposite of a truth value, where that is what there is.
+    complements: HashMap<ValueId, ValueId>,
     /// What stands for a turn's variable.
     vars: HashMap<VarId, VarId>,
     /// Where the operation at hand comes from.
@@ -116,12 +125,45 @@ impl Widen<'_> {
                 let var = self.var(var)?;
                 self.emit(Op::VarGet(var), vec![], out)
             }
+            Op::BoolNot | Op::BoolAnd | Op::BoolOr | Op::Cmp(_) => return self.truth(v, out),
             _ if self.body[v].ty == Ty::Int => self.index(v, out)?,
             _ => self.operation(v, out)?,
         };
         let name = self.body[v].name.clone();
         self.body[new].name = self.body[new].name.take().or(name);
         self.values.insert(v, new);
+        Some(())
+    }
+
+    /// A truth value whose opposite is cheaper than itself; whoever wants itself inverts it.
+    fn truth(&mut self, v: ValueId, out: &mut Out) -> Option<()> {
+        let (op, args) = (self.body[v].op.clone(), self.body[v].args.clone());
+        match op {
+            Op::BoolNot => match self.complements.get(&args[0]) {
+                Some(&x) => drop(self.values.insert(v, x)),
+                None => {
+                    let x = self.lanes(args[0], out)?;
+                    self.complements.insert(v, x);
+                }
+            },
+            Op::BoolAnd | Op::BoolOr => {
+                let opposites = args.iter().map(|a| self.complements.get(a).copied()).collect::<Option<Vec<_>>>();
+                let (op, dual) = match op {
+                    Op::BoolAnd => (BinOp::And, BinOp::Or),
+                    _ => (BinOp::Or, BinOp::And),
+                };
+                if let Some(x) = opposites {
+                    let x = self.both(dual, x[0], x[1], out);
+                    self.complements.insert(v, x);
+                } else {
+                    let (x, y) = (self.lanes(args[0], out)?, self.lanes(args[1], out)?);
+                    let both = self.both(op, x, y, out);
+                    self.values.insert(v, both);
+                }
+            }
+            Op::Cmp(op) => self.compare(v, op, &args, out)?,
+            _ => return None,
+        }
         Some(())
     }
 
@@ -163,7 +205,9 @@ impl Widen<'_> {
         let others = self.emit(Op::Un(UnOp::Not), vec![mask], out);
         let old = self.emit(Op::VarGet(var), vec![], out);
         let kept = self.both(BinOp::And, old, others, out);
-        let new = self.both(BinOp::And, x, mask, out);
+        // Floating-point operations leave zeros beyond their lanes.
+        let exact = matches!(self.body[x].op, Op::FpUn(_) | Op::FpRoundInt | Op::FpBin(_) | Op::FpFma | Op::FpCmp(_));
+        let new = if exact && self.int_of(first) == Some(0) { x } else { self.both(BinOp::And, x, mask, out) };
         let all = self.both(BinOp::Or, kept, new, out);
         let set = self.body.value(Op::VarSet(var), vec![all], Ty::Unit, Time::Fixed, self.span);
         out.push(Stmt::Eval(set));
@@ -320,6 +364,9 @@ impl Widen<'_> {
     /// The vector of a value.
     fn lanes(&mut self, v: ValueId, out: &mut Out) -> Option<ValueId> {
         if self.shape.varying.contains(&v) {
+            if let (None, Some(&x)) = (self.values.get(&v), self.complements.get(&v)) {
+                return Some(self.not(x, out));
+            }
             return if self.body[v].ty == Ty::Int { None } else { self.values.get(&v).copied() };
         }
         let e = self.shape.e;
@@ -407,7 +454,6 @@ impl Widen<'_> {
             }
             Op::Un(op) => self.un(op, args[0], w, out)?,
             Op::Bin(op) => self.bin(op, args, w, out)?,
-            Op::Cmp(op) => self.compare(op, args, out)?,
             Op::BitToBool => {
                 let x = self.lanes(args[0], out)?;
                 self.unary("Neg", e, x, out)
@@ -415,14 +461,6 @@ impl Widen<'_> {
             Op::BoolToBit => {
                 let x = self.lanes(args[0], out)?;
                 self.shift("Shr", x, e - 1, out)
-            }
-            Op::BoolNot => {
-                let x = self.lanes(args[0], out)?;
-                self.not(x, out)
-            }
-            Op::BoolAnd | Op::BoolOr => {
-                let (x, y) = (self.lanes(args[0], out)?, self.lanes(args[1], out)?);
-                self.both(if data.op == Op::BoolAnd { BinOp::And } else { BinOp::Or }, x, y, out)
             }
             Op::BoolEq => {
                 let (x, y) = (self.lanes(args[0], out)?, self.lanes(args[1], out)?);
@@ -510,7 +548,7 @@ impl Widen<'_> {
         Some(self.trim(whole, w, out))
     }
 
-    fn compare(&mut self, op: CmpOp, args: &[ValueId], out: &mut Out) -> Option<ValueId> {
+    fn compare(&mut self, v: ValueId, op: CmpOp, args: &[ValueId], out: &mut Out) -> Option<()> {
         let w = self.width(args[0])?;
         // Both small: the signed comparison, which the host has.
         let small = args.iter().all(|&a| self.is_positive(a));
@@ -519,32 +557,42 @@ impl Widen<'_> {
             let up = self.shape.e - w;
             (x, y) = (self.shift("Shl", x, up, out), self.shift("Shl", y, up, out));
         }
-        Some(match op {
-            CmpOp::Eq => self.binary("CmpEq", x, y, out),
-            CmpOp::Ne => {
-                let same = self.binary("CmpEq", x, y, out);
-                self.not(same, out)
-            }
-            CmpOp::Ult if small => self.binary("CmpSgt", y, x, out),
-            CmpOp::Ule if small => self.binary("CmpSge", y, x, out),
-            CmpOp::Ult => self.binary("CmpUgt", y, x, out),
-            CmpOp::Ule => self.binary("CmpUge", y, x, out),
-            CmpOp::Slt => self.binary("CmpSgt", y, x, out),
-            CmpOp::Sle => self.binary("CmpSge", y, x, out),
-        })
+        let (is_it, mask) = match op {
+            CmpOp::Eq => (true, self.binary("CmpEq", x, y, out)),
+            CmpOp::Ne => (false, self.binary("CmpEq", x, y, out)),
+            CmpOp::Slt => (true, self.binary("CmpSgt", y, x, out)),
+            CmpOp::Sle => (false, self.binary("CmpSgt", x, y, out)),
+            CmpOp::Ult if small => (true, self.binary("CmpSgt", y, x, out)),
+            CmpOp::Ule if small => (false, self.binary("CmpSgt", x, y, out)),
+            CmpOp::Ult => (false, self.binary("CmpUge", x, y, out)),
+            CmpOp::Ule => (true, self.binary("CmpUge", y, x, out)),
+        };
+        if is_it { &mut self.values } else { &mut self.complements }.insert(v, mask);
+        Some(())
     }
 
     fn select(&mut self, args: &[ValueId], out: &mut Out) -> Option<ValueId> {
-        let (a, b) = (self.lanes(args[1], out)?, self.lanes(args[2], out)?);
+        let (mut a, mut b) = (self.lanes(args[1], out)?, self.lanes(args[2], out)?);
         if !self.shape.varying.contains(&args[0]) {
             return Some(self.emit(Op::Select, vec![args[0], a, b], out));
         }
-        let mask = self.lanes(args[0], out)?;
+        let mask = match self.complements.get(&args[0]) {
+            Some(&opposite) => {
+                (a, b) = (b, a);
+                opposite
+            }
+            None => self.lanes(args[0], out)?,
+        };
         let constant = |w: &Self, v: ValueId| match w.body[v].op {
             Op::Bits(k) => Some(k),
             _ => None,
         };
         Some(match (constant(self, a), constant(self, b)) {
+            (Some(one), Some(other)) if one != 0 && other != 0 => {
+                let differ = self.bits128(one ^ other, out);
+                let taken = self.both(BinOp::And, mask, differ, out);
+                self.both(BinOp::Xor, taken, b, out)
+            }
             (_, Some(0)) => self.both(BinOp::And, a, mask, out),
             (Some(u128::MAX), _) => self.both(BinOp::Or, b, mask, out),
             (Some(0), _) => {
