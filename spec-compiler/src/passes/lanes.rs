@@ -5,10 +5,11 @@
 //! ```
 //! The online builder cannot do that: it sees the unrolled lanes' operations, which are far apart, and no longer knows that they
 //! are the same. A loop is taken when what its turns have in common is computed from nothing that a turn changes ([`shape`]), and when
-//! every operation on a lane has an exact equivalent on vectors that the backend expands inline ([`widen`]). Else it stays as it is.
+//! every operation on a lane has an exact equivalent on vectors that the backend expands inline ([`operations`]). Else it stays as it is.
 //! Where one encoding of an instruction stands in the way of another, the loop is split by the field that tells them
 //! apart ([`unswitch`]).
 
+mod operations;
 mod shape;
 mod unswitch;
 mod widen;

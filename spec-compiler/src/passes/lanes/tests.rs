@@ -10,14 +10,26 @@ const B: u32 = 1;
 
 /// `x = for i in 0..n { r = set_lane(e, r, i, turn(i, r)) }`, from zeros.
 fn over_lanes(e: u32, n: i64, turn: impl FnOnce(&mut Builder, ValueId, VarId) -> ValueId) -> Body {
+    over_lanes_from(e, n, None, turn)
+}
+
+/// The same from lane `first` of `y` on, if there is one.
+fn over_lanes_from(
+    e: u32,
+    n: i64,
+    first: Option<i64>,
+    turn: impl FnOnce(&mut Builder, ValueId, VarId) -> ValueId,
+) -> Body {
     let mut b = Builder::new();
-    let start = b.konst(128, 0);
+    let start = if first.is_some() { b.get(Y, 128) } else { b.konst(128, 0) };
+    let first = first.map(|first| b.int(first));
     let r = b.var("r", bits(128), start);
     let (lo, hi, width) = (b.int(0), b.int(n), b.int(i64::from(e)));
     b.for_(lo, hi, |b, i| {
         let x = turn(b, i, r);
         let before = b.read(r);
-        let after = b.op(Op::SetLane, &[width, before, i, x], bits(128));
+        let at = first.map_or(i, |first| b.op(Op::IntAdd, &[first, i], Ty::Int));
+        let after = b.op(Op::SetLane, &[width, before, at, x], bits(128));
         b.assign(r, after);
     });
     let all = b.read(r);
@@ -311,29 +323,9 @@ fn a_fixed_decision_is_made_before_the_loop() {
     let mut body = body;
     times::infer(&m, &mut body);
     crate::passes::invariant::run(&m, &mut body);
-    hoist_fixed(&mut body);
     let text = vectorised(body).expect("one of the two is a loop over lanes");
     assert_eq!((text.matches("for ").count(), text.matches("udiv").count()), (1, 1), "{text}");
     assert!(text.contains("v_add"), "{text}");
-}
-
-/// Moves fixed statements of the loop before it, as value numbering and hoisting do with what stands in a description.
-fn hoist_fixed(body: &mut Body) {
-    use crate::ssa::Stmt;
-    let mut root = std::mem::take(&mut body.root);
-    let at = root.stmts.iter().position(|s| matches!(s, Stmt::For { .. })).expect("there is a loop");
-    let mut moved = Vec::new();
-    if let Stmt::For { body: turn, .. } = &mut root.stmts[at] {
-        turn.stmts.retain(|s| {
-            let stays = !matches!(s, Stmt::Eval(v) if matches!(body[*v].op, Op::Field(_) | Op::BitToBool));
-            if !stays {
-                moved.push(s.clone());
-            }
-            stays
-        });
-    }
-    root.stmts.splice(at..at, moved);
-    body.root = root;
 }
 
 /// A turn made of random operations on values of random widths.
@@ -430,7 +422,9 @@ fn random_turns_compute_the_same() {
         let e = [32, 32, 16, 8][case % 4];
         let n = i64::from(128 / e) >> (case / 4 % 2);
         let accumulate = case % 3 == 0;
-        let body = over_lanes(e, n, |b, i, _| {
+        let spare = i64::from(128 / e) - n;
+        let first = (case % 5 > 2).then(|| (random.next() % (spare + 1) as u64) as i64);
+        let body = over_lanes_from(e, n, first, |b, i, _| {
             let x = random_turn(b, i, &mut random, e);
             if accumulate {
                 let wide = b.op(Op::Zext, &[x], bits(64));
