@@ -1,7 +1,7 @@
 // group: integer
 // flags: -O3
 // Reciprocal square roots of fixed-point numbers: an estimate of nine bits (URSQRTE), made exact to thirty by Newton's method.
-#define ITERATIONS 140
+#define ITERATIONS 200
 #include "bench.h"
 
 #define N 4096
