@@ -421,7 +421,7 @@ fn vector_operations() {
 #[test]
 fn vector_operations_on_small_lanes() {
     let splat = |e: u32, lane: u128| x86_backend::eval::splat(e, lane);
-    for bits in [0x3ff, (1 << 24) - 1, 1 << 24, u128::from(u32::MAX)] {
+    for bits in [0x3ff, (1 << 24) - 1, 1 << 24, (1 << 25) - 1, u128::from(u32::MAX)] {
         check_bits(&[EvalOp::VUn { op: VUnOp::Clz, e: 32 }], 200, [splat(32, bits), 0, 0]);
     }
     for e in [32, 64] {

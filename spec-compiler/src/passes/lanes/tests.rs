@@ -217,6 +217,12 @@ fn what_turns_have_from_each_other_stays() {
         b.set(B, new);
         old
     });
+    refused("state that is ORed into is read on its own", 4, |b, x, _, _| {
+        let old = b.get(B, 32);
+        let new = b.op(Op::Bin(BinOp::Or), &[old, x], bits(32));
+        b.set(B, new);
+        b.get(B, 32)
+    });
     refused("state is added to", 4, |b, x, _, _| {
         let old = b.get(B, 32);
         let new = b.op(Op::Bin(BinOp::Add), &[old, x], bits(32));
@@ -228,6 +234,24 @@ fn what_turns_have_from_each_other_stays() {
         let address = b.op(Op::Zext, &[x], bits(64));
         b.op(Op::MemRead, &[n, address, acc], bits(32))
     });
+}
+
+/// The vector that a turn sets a lane of, which the turn looks at, too.
+#[test]
+fn a_result_that_is_looked_at_stays() {
+    let mut b = Builder::new();
+    let start = b.get(Y, 128);
+    let r = b.var("r", bits(128), start);
+    let (lo, hi, width) = (b.int(0), b.int(4), b.int(32));
+    b.for_(lo, hi, |b, i| {
+        let before = b.read(r);
+        let first = lane(b, 32, before, lo);
+        let after = b.op(Op::SetLane, &[width, before, i, first], bits(128));
+        b.assign(r, after);
+    });
+    let all = b.read(r);
+    b.set(X, all);
+    assert_eq!(vectorised(b.finish()), None);
 }
 
 #[test]
@@ -302,10 +326,9 @@ fn a_variable_read_after_the_loop_stays() {
     assert_eq!(vectorised(b.finish()), None);
 }
 
-#[test]
-fn a_fixed_decision_is_made_before_the_loop() {
-    // One arm divides; which it is, is a field of the instruction.
-    let body = over_lanes(32, 4, |b, i, _| {
+/// A turn of which one arm divides; which it is, is a field of the instruction.
+fn divides_or_adds() -> Body {
+    over_lanes(32, 4, |b, i, _| {
         let a = b.get(X, 128);
         let x = lane(b, 32, a, i);
         let divides = b.field(0, 1);
@@ -317,12 +340,14 @@ fn a_fixed_decision_is_made_before_the_loop() {
             |b| vec![b.op(Op::Bin(BinOp::UDiv), &[x, ten], bits(32))],
             |b| vec![b.op(Op::Bin(BinOp::Add), &[x, ten], bits(32))],
         )[0]
-    });
-    let m = model();
-    // The condition does not depend on the turn, and stands before the loop once that is known.
-    let mut body = body;
-    times::infer(&m, &mut body);
-    crate::passes::invariant::run(&m, &mut body);
+    })
+}
+
+#[test]
+fn a_fixed_decision_is_made_before_the_loop() {
+    assert_eq!(vectorised(divides_or_adds()), None, "the condition is a value of the turn's");
+    let mut body = divides_or_adds();
+    crate::passes::invariant::run(&model(), &mut body);
     let text = vectorised(body).expect("one of the two is a loop over lanes");
     assert_eq!((text.matches("for ").count(), text.matches("udiv").count()), (1, 1), "{text}");
     assert!(text.contains("v_add"), "{text}");
