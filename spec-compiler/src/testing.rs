@@ -109,7 +109,7 @@ impl Builder {
     }
 }
 
-/// State `a`, `b` (64 bits), `f` (flags), `el` (context, 2 bits), `pc`; one helper `raise_undefined`; no instructions.
+/// State `a`, `b` (64 bits), `f` (flags), `el` (context, 2 bits), `pc`, `x`, `y` (128 bits); one helper `raise_undefined`; no instructions.
 pub fn model() -> Model {
     let element = |name: &str, ty: Ty| StateElement {
         name: name.to_owned(),
@@ -130,6 +130,8 @@ pub fn model() -> Model {
             element("f", Ty::Flags),
             element("el", bits(2)),
             element("pc", bits(64)),
+            element("x", bits(128)),
+            element("y", bits(128)),
         ],
         helpers: vec![Helper {
             name: "raise_undefined".to_owned(),

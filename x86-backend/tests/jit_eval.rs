@@ -5,7 +5,8 @@
 use std::alloc::{Layout, alloc_zeroed};
 use std::mem::offset_of;
 use x86_backend::emit::{
-    Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, Slot, VBinOp, VShiftOp, VUnOp, Width, flags,
+    BinOp, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, Slot, VBinOp, VShiftOp, VUnOp, Width,
+    flags,
 };
 use x86_backend::eval::entry::{EvalOp, eval_entry};
 use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
@@ -126,8 +127,9 @@ fn slot(offset: usize, width: Width) -> Slot {
     Slot { offset: offset as u32, width, is_flags: width == FLAGS }
 }
 
-/// `through_vectors`: scalars are lane 0 of vector registers, as in a guest with vector registers.
-fn record(b: &mut Builder<'_>, op: EvalOp, idx: [u8; 16], through_vectors: bool) {
+/// `through_vectors`: scalars are lane 0 of vector registers, as in a guest with vector registers. Only the bits in `masks` of
+/// vector operands are taken.
+fn record(b: &mut Builder<'_>, op: EvalOp, idx: [u8; 16], through_vectors: bool, masks: [u128; 3]) {
     let (operands, result) = widths(op);
     b.begin_insn(0x1000);
     let mut args = Vec::new();
@@ -137,7 +139,13 @@ fn record(b: &mut Builder<'_>, op: EvalOp, idx: [u8; 16], through_vectors: bool)
             let v = b.get(slot(at, 128));
             b.lane(n, v, 0)
         } else {
-            b.get(slot(at, n))
+            let v = b.get(slot(at, n));
+            if n == 128 && masks[i] != u128::MAX {
+                let mask = b.konst(128, masks[i]);
+                b.bin(BinOp::And, 128, v, mask)
+            } else {
+                v
+            }
         });
     }
     let r = emit(b, op, &args, idx);
@@ -264,6 +272,11 @@ fn guest_flags(mxcsr: u32) -> u32 {
 }
 
 fn check(ops: &[EvalOp], cases: usize) {
+    check_bits(ops, cases, [u128::MAX; 3]);
+}
+
+/// Of vector operands only the bits in `masks` are taken.
+fn check_bits(ops: &[EvalOp], cases: usize, masks: [u128; 3]) {
     let full = host_features();
     let without_avx = full & !(HostFeatures::AVX | HostFeatures::AVX2 | HostFeatures::FMA | HostFeatures::F16C);
     let mut cpu = vcpu();
@@ -283,7 +296,7 @@ fn check(ops: &[EvalOp], cases: usize) {
                 }
                 let pc = 0x1000;
                 let mut b = jit.begin(BlockContext { pc, fp_inline: true, fp_flush: flush, ..BlockContext::default() });
-                record(&mut b, op, idx, through_vectors);
+                record(&mut b, op, idx, through_vectors, masks);
                 let block = b.finish(1 << 20).expect("the buffer has room");
                 let mut failures = 0;
                 for case in 0..cases {
@@ -304,7 +317,7 @@ fn check(ops: &[EvalOp], cases: usize) {
                     let (operands, result) = widths(op);
                     let mut inputs = args;
                     for (i, &n) in operands.iter().enumerate() {
-                        inputs[i] &= x86_backend::eval::mask(n);
+                        inputs[i] &= x86_backend::eval::mask(n) & if n == 128 { masks[i] } else { u128::MAX };
                     }
                     if op == EvalOp::Shuffle {
                         inputs[2] = u128::from_le_bytes(idx);
@@ -402,6 +415,22 @@ fn vector_operations() {
     ops.extend([(B::Table, 8), (B::PMulLow, 8), (B::PMulLow, 64)].map(|(op, e)| EvalOp::VBin { op, e }));
     ops.extend([EvalOp::Shuffle; 40]);
     check(&ops, 60);
+}
+
+/// Where lanes are known to be small there are shorter sequences.
+#[test]
+fn vector_operations_on_small_lanes() {
+    let splat = |e: u32, lane: u128| x86_backend::eval::splat(e, lane);
+    for bits in [0x3ff, (1 << 24) - 1, 1 << 24, (1 << 25) - 1, u128::from(u32::MAX)] {
+        check_bits(&[EvalOp::VUn { op: VUnOp::Clz, e: 32 }], 200, [splat(32, bits), 0, 0]);
+    }
+    for e in [32, 64] {
+        for bits in [u128::from(e) - 1, 0x7f, 0xff] {
+            for op in [VBinOp::UShlVar, VBinOp::SShlVar] {
+                check_bits(&[EvalOp::VBin { op, e }], 200, [u128::MAX, splat(e, bits), 0]);
+            }
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod fold;
 pub mod ifconv;
 pub mod invariant;
 pub mod known;
+pub mod lanes;
 pub mod promote;
 pub mod sink;
 pub mod specialise;
@@ -34,7 +35,8 @@ pub enum OptLevel {
     O2,
     /// Values across regions, known conditions, redundant state accesses.
     O3,
-    /// Results that are not needed, what the turns of a loop have in common, cheaper operations, specialisation.
+    /// Results that are not needed, what the turns of a loop have in common, loops over lanes as vector operations, cheaper
+    /// operations, specialisation.
     #[default]
     O4,
 }
@@ -108,6 +110,7 @@ pub fn optimise_body(model: &Model, body: &mut Body, level: OptLevel) {
         (OptLevel::O4, "specialise", specialise::run),
         (OptLevel::O4, "sink", sink::run),
         (OptLevel::O4, "invariant", invariant::run),
+        (OptLevel::O4, "lanes", lanes::run),
         (OptLevel::O1, "dead", |m, b| dead::run(m, b, &[])),
     ];
     for _ in 0..ROUNDS {

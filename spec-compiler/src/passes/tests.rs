@@ -1,7 +1,8 @@
 //! Differential test of the levels: on random words and states every level does to the state what O0 does, and has the same
 //! effects in the same order.
 //!
-//! Memory, helpers and what only the IR can perform are uninterpreted functions: a hash of the operation and its operands.
+//! Memory, helpers and what only the IR can perform are uninterpreted functions: a hash of the operation and its operands. Vector
+//! operations that replace loops over lanes are the backend's reference semantics; floating point on several lanes is that on each.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,18 +13,20 @@ use crate::eval::{Value, apply, field_value};
 use crate::fixed;
 use crate::model::{Model, Pattern};
 use crate::ssa::{Body, FieldId, Op, Region, Stmt, Ty, ValueId, Width};
+use x86_backend::emit::{VBinOp, VShiftOp, VUnOp};
+use x86_backend::eval;
 
 /// A small deterministic generator.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let x = self.0 ^ (self.0 >> 33);
         x.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ (x >> 29)
     }
     /// Numbers of the kind that meet corner cases.
-    fn interesting(&mut self) -> u128 {
+    pub fn interesting(&mut self) -> u128 {
         match self.next() % 6 {
             0 => 0,
             1 => u128::MAX,
@@ -34,7 +37,7 @@ impl Random {
     }
 }
 
-type State = HashMap<(u32, i64), u128>;
+pub(super) type State = HashMap<(u32, i64), u128>;
 
 struct Machine<'a> {
     model: &'a Model,
@@ -177,13 +180,64 @@ impl Machine<'_> {
                 let widths: Vec<u32> = data.args.iter().map(|&a| self.width(self.body[a].ty)).collect();
                 match apply(op, self.width(data.ty), &args, &widths) {
                     Ok(value) => value,
-                    Err(_) => self.typed(data.ty, hash(&(format!("{op:?}"), &raw))),
+                    Err(_) => match vector(op, &raw) {
+                        Some(v) => Value::Bits(v),
+                        None => self.typed(data.ty, hash(&(format!("{op:?}"), &raw))),
+                    },
                 }
             }
         };
         self.values[v.index()] = Some(value);
         Ok(())
     }
+}
+
+/// A vector operation that a loop over lanes may become.
+fn vector(op: &Op, raw: &[u128]) -> Option<u128> {
+    let e = raw[0] as u32;
+    Some(match *op {
+        Op::VUn(name) => {
+            let all = [VUnOp::Neg, VUnOp::Clz, VUnOp::Popcnt, VUnOp::ZextLow, VUnOp::Narrow];
+            let op = all.into_iter().find(|op| format!("{op:?}") == name)?;
+            eval::vun(op, e, raw[1])
+        }
+        Op::VBin(name) => {
+            let all = [
+                VBinOp::Add,
+                VBinOp::Sub,
+                VBinOp::Mul,
+                VBinOp::CmpEq,
+                VBinOp::CmpSgt,
+                VBinOp::CmpSge,
+                VBinOp::CmpUgt,
+                VBinOp::CmpUge,
+                VBinOp::UShlVar,
+                VBinOp::SShlVar,
+            ];
+            let op = all.into_iter().find(|op| format!("{op:?}") == name)?;
+            eval::vbin(op, e, raw[1], raw[2])
+        }
+        Op::VShift(name) => {
+            let op = [VShiftOp::Shl, VShiftOp::Shr, VShiftOp::Sar].into_iter().find(|op| format!("{op:?}") == name)?;
+            eval::vshift(op, e, raw[1], raw[2] as u32)
+        }
+        Op::Ext => {
+            let idx = std::array::from_fn(|i| i as u8 + raw[2] as u8);
+            eval::shuffle(raw[0], raw[1], idx)
+        }
+        Op::FpUn(_) | Op::FpRoundInt | Op::FpBin(_) | Op::FpFma | Op::FpCmp(_) if raw[1] != 1 => {
+            let operands = if *op == Op::FpRoundInt { 2..3 } else { 2..raw.len() };
+            (0..raw[1] as u32).fold(0, |r, i| {
+                let mut one = raw.to_vec();
+                one[1] = 1;
+                for k in operands.clone() {
+                    one[k] = eval::lane(e, raw[k], i);
+                }
+                eval::set_lane(e, r, i, hash(&(format!("{op:?}"), one)))
+            })
+        }
+        _ => return None,
+    })
 }
 
 /// Trace, final state and result of one run.
@@ -219,7 +273,7 @@ fn random_state(model: &Model, random: &mut Random) -> State {
     state
 }
 
-fn compare(model: &Model, name: &str, body: &Body, pattern: Option<&Pattern>, inputs: &[(u32, State)]) {
+pub(super) fn compare(model: &Model, name: &str, body: &Body, pattern: Option<&Pattern>, inputs: &[(u32, State)]) {
     let mut base = body.clone();
     optimise_body(model, &mut base, OptLevel::O0);
     for level in OptLevel::ALL.into_iter().skip(1) {

@@ -238,7 +238,8 @@ impl Gen {
     fn lower_vun(&mut self, v: Val, op: Op, kind: VUnOp, e: u32) -> bool {
         let available = match kind {
             VUnOp::Neg | VUnOp::Abs => sub(e).is_some(),
-            VUnOp::Popcnt | VUnOp::Clz => e == 8,
+            VUnOp::Popcnt => e == 8,
+            VUnOp::Clz => matches!(e, 8 | 32),
             VUnOp::ZextLow | VUnOp::SextLow => matches!(e, 8 | 16 | 32),
             VUnOp::Narrow => matches!(e, 16 | 32 | 64),
             VUnOp::NarrowSatSS | VUnOp::NarrowSatUU | VUnOp::NarrowSatSU => matches!(e, 16 | 32),
@@ -270,6 +271,10 @@ impl Gen {
                 self.v3(PSHUFB, d, table, low);
                 self.v3(PSHUFB, table, table, high);
                 self.v3(p(0xfc), d, d, table);
+            }
+            VUnOp::Clz if e == 32 => {
+                let small = self.lanes_below(op.va(), 32, 1 << 24);
+                self.leading_zeros(d, s, small);
             }
             VUnOp::Clz => {
                 // Of the high nibble, plus those of the low one where the high one is zero.
@@ -318,6 +323,44 @@ impl Gen {
             }
         }
         true
+    }
+
+    /// Whether all lanes are known to be less than a number: bits have been masked off.
+    fn lanes_below(&self, v: Val, e: u32, limit: u64) -> bool {
+        let op = self.op(v);
+        op.code == Code::And
+            && op.is_vector()
+            && [op.va(), op.vb()].into_iter().map(|v| self.op(v)).any(|k| {
+                k.code == Code::Const128 && {
+                    let k = self.ir.pool[k.imm as usize];
+                    (0..128 / e).all(|i| eval::lane(e, k, i) < u128::from(limit))
+                }
+            })
+    }
+
+    /// Leading zeros of lanes of 32 bits, from the exponents of the numbers they are. A number is converted exactly if it has at
+    /// most 24 bits, so that nothing is raised: others are halves, the low one if the high one is zero.
+    fn leading_zeros(&mut self, d: Xmm, s: Xmm, small: bool) {
+        const CVTDQ2PS: Opc = Opc::new(0, 1, 0x5b);
+        // 31 less the exponent, which is biased by 127.
+        let base = if small {
+            self.v2(CVTDQ2PS, d, s);
+            self.vsplat(32, 158)
+        } else {
+            let (low, t) = (self.zero(), self.scratch_xmm());
+            self.vshift_imm(SHR, 32, d, s, 16);
+            self.v3_of(equal(32), low, low, d);
+            self.v3(PAND, t, low, s);
+            self.v3(POR, d, d, t);
+            self.v2(CVTDQ2PS, d, d);
+            self.v3k(PAND, low, low, eval::splat(32, 16));
+            self.v3k(p(0xfe), low, low, eval::splat(32, 142));
+            low
+        };
+        self.vshift_imm(SHR, 32, d, d, 23);
+        self.v3_of(sub(32), base, base, d);
+        // Zero has no leading bit, and its exponent is zero.
+        self.v3k(p38(0x39), d, base, eval::splat(32, 32));
     }
 
     /// The low and the high nibbles of each byte.
@@ -447,6 +490,9 @@ impl Gen {
                     self.v3(PAND, sum, sum, low);
                 }
                 self.v3(PACKUSWB, d, d, t);
+            }
+            VBinOp::UShlVar if self.lanes_below(op.vb(), e, 128) => {
+                self.asm.vex(p38(0x47), e == 64, d.0, a.0, b, None);
             }
             VBinOp::UShlVar | VBinOp::SShlVar => {
                 // An amount of the other direction, read as an unsigned byte, is at least 128: it shifts all out.
