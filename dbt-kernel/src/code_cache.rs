@@ -9,7 +9,7 @@ use crate::tree::Tree;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use x86_backend::jit::{BlockEnd, CompiledBlock, Head};
 
 /// What identifies a block.
@@ -76,6 +76,8 @@ struct Block {
 pub struct CodeCache {
     blocks: HashMap<Key, Block, Words>,
     pages: HashMap<u64, Page, Words>,
+    /// Pages whose code was dropped: perhaps code is made there.
+    rewritten: HashSet<u64, Words>,
     generation: u64,
 }
 
@@ -148,6 +150,7 @@ impl CodeCache {
     /// died with it, and those blocks' entries.
     pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key, u64)) -> Vec<(u64, Region)> {
         let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return Vec::new() };
+        self.rewritten.insert(phys & !PAGE_MASK);
         for key in &page.keys {
             if let Some(block) = self.blocks.remove(key) {
                 gone(key, block.entry);
@@ -159,10 +162,17 @@ impl CodeCache {
         page.regions.iter().filter_map(|key| self.remove_region(key)).collect()
     }
 
+    /// Whether code of the page with `phys` was dropped because it changed.
+    #[must_use]
+    pub fn rewritten(&self, phys: u64) -> bool {
+        self.rewritten.contains(&(phys & !PAGE_MASK))
+    }
+
     /// Forgets everything; the caller resets the code buffer.
     pub fn clear(&mut self) {
         self.blocks.clear();
         self.pages.clear();
+        self.rewritten.clear();
         self.generation += 1;
     }
 
@@ -186,13 +196,14 @@ impl CodeCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use x86_backend::jit::Behind;
 
     fn key(phys: u64) -> Key {
         Key { phys, virt: phys | 0xffff_0000_0000_0000, context: 1 }
     }
 
     fn block(entry: u64) -> CompiledBlock {
-        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other }
+        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other, behind: Behind::Unknown }
     }
 
     #[test]
@@ -202,7 +213,9 @@ mod tests {
         assert!(!cache.insert(key(0x1ffc), &block(2), 4));
         assert!(cache.insert(key(0x2000), &block(3), 4));
         let mut gone = Vec::new();
+        assert!(!cache.rewritten(0x1000));
         assert!(cache.invalidate_page(0x1abc, |_, entry| gone.push(entry)).is_empty());
+        assert!(cache.rewritten(0x1ffc) && !cache.rewritten(0x2000));
         assert_eq!(gone, [1, 2]);
         assert!(cache.invalidate_page(0x1abc, |_, _| unreachable!()).is_empty());
         assert_eq!(cache.find(&key(0x1000)), None);

@@ -33,6 +33,10 @@ pub(super) struct Build {
     /// The path being recorded has left.
     pub ended: bool,
     pub has_branch: bool,
+    /// The path ended in a call of a function.
+    pub calls: bool,
+    /// Where it goes on, if it ended without a branch.
+    pub falls: Option<u64>,
     pub insns: u32,
     pub pc: u64,
     /// A region is recorded: uses of state are noted, and state is read as a whole.
@@ -93,6 +97,8 @@ impl Build {
             end_block: false,
             ended: false,
             has_branch: false,
+            calls: false,
+            falls: None,
             insns: 0,
             pc: 0,
             region: false,
@@ -119,6 +125,8 @@ impl Build {
         self.end_block = false;
         self.ended = false;
         self.has_branch = false;
+        self.calls = false;
+        self.falls = None;
         self.insns = 0;
         self.clobbered = false;
         self.touched.clear();
