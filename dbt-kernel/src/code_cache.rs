@@ -6,10 +6,11 @@
 //! cache is reset.
 
 use crate::tree::Tree;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use x86_backend::jit::{BlockEnd, CompiledBlock, Head};
 
 /// What identifies a block.
@@ -68,7 +69,8 @@ struct Block {
     entry: u64,
     insns: u32,
     end: BlockEnd,
-    region: Option<Region>,
+    /// Few have one.
+    region: Option<Box<Region>>,
 }
 
 /// The blocks of one machine.
@@ -76,8 +78,8 @@ struct Block {
 pub struct CodeCache {
     blocks: HashMap<Key, Block, Words>,
     pages: HashMap<u64, Page, Words>,
-    /// Pages whose code was dropped: perhaps code is made there.
-    rewritten: HashSet<u64, Words>,
+    /// How often each page's code was dropped.
+    rewritten: HashMap<u64, u32, Words>,
     generation: u64,
 }
 
@@ -110,7 +112,7 @@ impl CodeCache {
 
     #[must_use]
     pub fn region(&self, key: &Key) -> Option<&Region> {
-        self.blocks.get(key)?.region.as_ref()
+        self.blocks.get(key)?.region.as_deref()
     }
 
     /// Adds a block that was translated from `len` guest bytes. Gives whether its page held none before.
@@ -130,14 +132,14 @@ impl CodeCache {
             self.pages.entry(phys & !PAGE_MASK).or_default().regions.push(key);
         }
         if let Some(block) = self.blocks.get_mut(&key) {
-            block.region = Some(region);
+            block.region = Some(Box::new(region));
         }
     }
 
     /// Forgets the region that begins with the block `key`; gives the block's entry and the region.
     pub fn remove_region(&mut self, key: &Key) -> Option<(u64, Region)> {
         let block = self.blocks.get_mut(key)?;
-        Some((block.entry, block.region.take()?))
+        Some((block.entry, *block.region.take()?))
     }
 
     /// Whether translated code came from the bytes `phys..phys+len` (within one page).
@@ -150,7 +152,7 @@ impl CodeCache {
     /// died with it, and those blocks' entries.
     pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key, u64)) -> Vec<(u64, Region)> {
         let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return Vec::new() };
-        self.rewritten.insert(phys & !PAGE_MASK);
+        *self.rewritten.entry(phys & !PAGE_MASK).or_default() += 1;
         for key in &page.keys {
             if let Some(block) = self.blocks.remove(key) {
                 gone(key, block.entry);
@@ -162,10 +164,12 @@ impl CodeCache {
         page.regions.iter().filter_map(|key| self.remove_region(key)).collect()
     }
 
-    /// Whether code of the page with `phys` was dropped because it changed.
+    /// Whether code of the page with `phys` was dropped so often that it seems to be made there. (A kernel that chooses among
+    /// alternatives when it boots rewrites its pages, too, but once.)
     #[must_use]
     pub fn rewritten(&self, phys: u64) -> bool {
-        self.rewritten.contains(&(phys & !PAGE_MASK))
+        const OFTEN: u32 = 3;
+        self.rewritten.get(&(phys & !PAGE_MASK)).is_some_and(|times| *times >= OFTEN)
     }
 
     /// Forgets everything; the caller resets the code buffer.
@@ -213,14 +217,29 @@ mod tests {
         assert!(!cache.insert(key(0x1ffc), &block(2), 4));
         assert!(cache.insert(key(0x2000), &block(3), 4));
         let mut gone = Vec::new();
-        assert!(!cache.rewritten(0x1000));
         assert!(cache.invalidate_page(0x1abc, |_, entry| gone.push(entry)).is_empty());
-        assert!(cache.rewritten(0x1ffc) && !cache.rewritten(0x2000));
         assert_eq!(gone, [1, 2]);
         assert!(cache.invalidate_page(0x1abc, |_, _| unreachable!()).is_empty());
         assert_eq!(cache.find(&key(0x1000)), None);
         assert_eq!(cache.find(&key(0x1ffc)), None);
         assert_eq!(cache.find(&key(0x2000)), Some(3));
+    }
+
+    #[test]
+    fn a_page_that_is_dropped_again_and_again_is_noticed() {
+        let mut cache = CodeCache::default();
+        for times in 0..5 {
+            assert_eq!(
+                (cache.rewritten(0x1ffc), cache.rewritten(0x2000)),
+                (times >= 3, false),
+                "dropped {times} times"
+            );
+            cache.insert(key(0x1000), &block(1), 16);
+            cache.invalidate_page(0x1abc, |_, _| {});
+            cache.invalidate_page(0x1abc, |_, _| {});
+        }
+        cache.clear();
+        assert!(!cache.rewritten(0x1000));
     }
 
     #[test]
