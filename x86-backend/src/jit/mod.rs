@@ -387,7 +387,7 @@ impl Builder<'_> {
         let b = &mut self.jit.build;
         b.pc = pc;
         b.insns += 1;
-        b.push(Op::new(Code::Insn, u32::from(NO_RESULT)).imm(pc));
+        b.push_of(Op::new(Code::Insn, u32::from(NO_RESULT)).imm(pc), 0);
     }
 
     /// The last instruction left unconditionally, or ended the block.
