@@ -20,7 +20,7 @@ fn add(counter: &AtomicU64, n: u64) {
 }
 
 /// Blocks that are translated at once behind one that is needed.
-const AHEAD: usize = 7;
+const AHEAD: usize = 3;
 
 /// Most instructions in a block.
 const MAX_INSNS: u32 = 64;
