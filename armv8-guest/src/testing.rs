@@ -64,9 +64,6 @@ impl Services for Fake {
     fn invalidate_code(&mut self, phys: u64, len: u64) {
         self.invalidated.push((phys, len));
     }
-    fn invalidate_all_code(&mut self) {
-        self.invalidated.push((0, u64::MAX));
-    }
     fn fetch_mapping_changed(&mut self, va: Option<u64>) {
         self.fetch_changes.push(va);
     }

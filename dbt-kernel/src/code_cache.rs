@@ -71,6 +71,7 @@ struct Block {
     entry: u64,
     insns: u32,
     end: BlockEnd,
+    /// Few have one.
     region: Option<Box<Region>>,
     /// What was a region, and may be made one again.
     aside: Option<Box<Region>>,
@@ -81,6 +82,8 @@ struct Block {
 pub struct CodeCache {
     blocks: HashMap<Key, Block, Words>,
     pages: HashMap<u64, Page, Words>,
+    /// How often each page's code was dropped.
+    rewritten: HashMap<u64, u32, Words>,
     generation: u64,
 }
 
@@ -168,6 +171,7 @@ impl CodeCache {
     /// died with it, and those blocks' entries.
     pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key, u64)) -> Vec<(u64, Region)> {
         let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return Vec::new() };
+        *self.rewritten.entry(phys & !PAGE_MASK).or_default() += 1;
         for key in &page.keys {
             if let Some(block) = self.blocks.remove(key) {
                 gone(key, block.entry);
@@ -179,10 +183,19 @@ impl CodeCache {
         page.regions.iter().filter_map(|key| self.remove_region(key)).collect()
     }
 
+    /// Whether code of the page with `phys` was dropped so often that it seems to be made there. (A kernel that chooses among
+    /// alternatives when it boots rewrites its pages, too, but once.)
+    #[must_use]
+    pub fn rewritten(&self, phys: u64) -> bool {
+        const OFTEN: u32 = 3;
+        self.rewritten.get(&(phys & !PAGE_MASK)).is_some_and(|times| *times >= OFTEN)
+    }
+
     /// Forgets everything; the caller resets the code buffer.
     pub fn clear(&mut self) {
         self.blocks.clear();
         self.pages.clear();
+        self.rewritten.clear();
         self.generation += 1;
     }
 
@@ -206,13 +219,14 @@ impl CodeCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use x86_backend::jit::Behind;
 
     fn key(phys: u64) -> Key {
         Key { phys, virt: phys | 0xffff_0000_0000_0000, context: 1 }
     }
 
     fn block(entry: u64) -> CompiledBlock {
-        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other }
+        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other, behind: Behind::Unknown }
     }
 
     #[test]
@@ -228,6 +242,23 @@ mod tests {
         assert_eq!(cache.find(&key(0x1000)), None);
         assert_eq!(cache.find(&key(0x1ffc)), None);
         assert_eq!(cache.find(&key(0x2000)), Some(3));
+    }
+
+    #[test]
+    fn a_page_that_is_dropped_again_and_again_is_noticed() {
+        let mut cache = CodeCache::default();
+        for times in 0..5 {
+            assert_eq!(
+                (cache.rewritten(0x1ffc), cache.rewritten(0x2000)),
+                (times >= 3, false),
+                "dropped {times} times"
+            );
+            cache.insert(key(0x1000), &block(1), 16);
+            cache.invalidate_page(0x1abc, |_, _| {});
+            cache.invalidate_page(0x1abc, |_, _| {});
+        }
+        cache.clear();
+        assert!(!cache.rewritten(0x1000));
     }
 
     #[test]

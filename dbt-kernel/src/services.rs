@@ -271,10 +271,6 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         }
     }
 
-    fn invalidate_all_code(&mut self) {
-        self.flush_code();
-    }
-
     fn fetch_mapping_changed(&mut self, va: Option<u64>) {
         if va.is_none_or(|va| self.global_fetches.hold(va)) {
             self.retire_jumps();

@@ -5,14 +5,22 @@ use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::{PAGE, Ram};
 use crate::regions::heat_index;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use x86_backend::emit::{Access, BranchKind};
 use x86_backend::guest::{AccessKind, Guest};
-use x86_backend::jit::{BlockContext, BlockEnd, Builder, CompiledBlock};
+use x86_backend::jit::{Behind, BlockContext, BlockEnd, Builder, CompiledBlock};
 use x86_backend::runtime::Vcpu;
 
 /// Entries of the fetch translation cache.
 pub(crate) const FETCHES: usize = 256;
+
+/// Adds to a counter that nobody else writes: a locked addition takes as long as a good part of an instruction's translation.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+/// Blocks that are translated at once behind one that is needed.
+const AHEAD: usize = 3;
 
 /// Most instructions in a block.
 const MAX_INSNS: u32 = 64;
@@ -130,27 +138,66 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     pub(crate) fn find_block(&mut self) -> Option<u64> {
         let key = self.current_key()?;
         let shared = self.shared();
-        shared.control.stats.lookups.fetch_add(1, Ordering::Relaxed);
+        add(&shared.control.stats.lookups, 1);
         if let Some(entry) = shared.cache.find(&key) {
             return Some(entry);
         }
         Some(self.translate_block(key))
     }
 
-    /// Translates the block at `key`.
+    /// Translates the block at `key`, and what comes next.
     fn translate_block(&mut self, key: Key) -> u64 {
-        let start = self.shared().platform.tsc();
-        // Those of regions are not counted here.
-        self.shared().jit.take_phases();
-        self.set_heat(key.virt, self.fresh_heat());
-        let block = match self.compile(&key) {
+        let block = match self.translate_alone(key) {
             Some(block) => block,
             None => {
                 self.flush_code();
                 // A block has a bounded size, far below the smallest code cache that `Machine::new` accepts.
-                self.compile(&key).expect("one block fits into an empty code cache")
+                self.translate_alone(key).expect("one block fits into an empty code cache")
             }
         };
+        self.translate_ahead(key, block);
+        block.entry
+    }
+
+    /// What stands behind a block, if control seems to come there: most of the time a block costs goes into getting the translator
+    /// and its tables into the processor's caches, where they are now, and a branch that is not taken needs no dispatcher then.
+    fn translate_ahead(&mut self, mut key: Key, mut block: CompiledBlock) {
+        for _ in 0..AHEAD {
+            let site = match block.behind {
+                Behind::Unknown => return,
+                Behind::Returns => 0,
+                Behind::Falls(site) => site,
+            };
+            let len = u64::from(block.insns * G::INSN_BYTES);
+            let context = G::settled_context(key.context);
+            let next = Key { phys: key.phys + len, virt: key.virt.wrapping_add(len), context };
+            // In pages where code is made what stands there may be about to change, and would take the others with it.
+            if (next.phys ^ key.phys) & !(PAGE - 1) != 0 || self.shared().cache.rewritten(key.phys) {
+                return;
+            }
+            let (entry, found) = match self.shared().cache.find(&next) {
+                Some(entry) => (entry, None),
+                None => match self.translate_alone(next) {
+                    Some(block) => (block.entry, Some(block)),
+                    None => return,
+                },
+            };
+            if site != 0 {
+                self.shared().jit.patch(site, entry);
+                add(&self.shared().control.stats.chains, 1);
+            }
+            let Some(found) = found else { return };
+            (key, block) = (next, found);
+        }
+    }
+
+    /// Translates one block. `None`: the code cache is full.
+    fn translate_alone(&mut self, key: Key) -> Option<CompiledBlock> {
+        let start = self.shared().platform.tsc();
+        // Those of regions are not counted here.
+        self.shared().jit.take_phases();
+        self.set_heat(key.virt, self.fresh_heat());
+        let block = self.compile(&key)?;
         let len = u64::from(block.insns * G::INSN_BYTES);
         if self.shared().cache.insert(key, &block, len) {
             self.shared().ram.set_code(key.phys, true);
@@ -158,7 +205,6 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let phases = self.shared().jit.take_phases();
         let stats = &self.shared().control.stats;
-        let add = |counter: &core::sync::atomic::AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
         add(&stats.blocks_translated, 1);
         add(&stats.insns_translated, block.insns.into());
         add(&stats.code_bytes, block.code_len.into());
@@ -167,7 +213,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         add(&stats.translate_emit_cycles, phases.emit);
         add(&stats.translate_cold_cycles, phases.cold);
         add(&stats.translate_cycles, self.shared().platform.tsc().saturating_sub(start));
-        block.entry
+        Some(block)
     }
 
     /// `None`: the code cache is full.

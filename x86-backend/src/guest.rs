@@ -57,8 +57,6 @@ pub trait Services {
     fn phys_write(&mut self, phys: u64, size: u32, value: u64) -> Result<(), BusError>;
     /// Guest RAM in `phys..phys+len` changed or may have changed: translations of it are dropped.
     fn invalidate_code(&mut self, phys: u64, len: u64);
-    /// Every translated block is dropped.
-    fn invalidate_all_code(&mut self);
     /// Virtual-to-physical mappings of instruction fetches changed: for one page, or all.
     fn fetch_mapping_changed(&mut self, va: Option<u64>);
     /// Drops all data translations of the page holding `va` from the software TLB (`None`: of every page).

@@ -143,9 +143,9 @@ pub fn ic_ivau(cpu: &mut Cpu, va: u64) -> Result<(), Stop> {
     }
 }
 
-pub fn ic_all(cpu: &mut Cpu) {
-    cpu.services().invalidate_all_code();
-}
+/// Stores into memory that code was translated from drop it by themselves: there is nothing stale, and what runs ends with this
+/// instruction.
+pub fn ic_all(_: &mut Cpu) {}
 
 /// CCSIDR_EL1: 32 KiB of each kind in level 1, 512 KiB unified in level 2; lines of 64 bytes.
 pub fn cache_id_read(cpu: &mut Cpu) -> u64 {

@@ -307,6 +307,45 @@ fn self_modifying_code() {
     assert_eq!((outcome.r[1], outcome.r[3]), (expected, 120));
 }
 
+/// What stands behind a call is translated with it, and rewritten by the function that is called: in the same page and in another.
+#[test]
+fn code_behind_a_call_is_rewritten() {
+    let outcome = check(&assemble(
+        UNEXPECTED,
+        "   addi r11, zero, #40
+            ldw  r2, [zero, #first]
+            ldw  r3, [zero, #second]
+        again:
+            call near
+        one:
+            .word 0
+            call far
+        two:
+            .word 0
+            addi r4, r2, #0
+            addi r2, r3, #0
+            addi r3, r4, #0
+            addi r11, r11, #-1
+            bnz  r11, again
+            sys  #0
+        near:
+            stw  r2, [zero, #one]
+            sys  #8
+            ret
+        first:
+            addi r1, r1, #1
+        second:
+            add  r1, r1, r1
+        .align 12
+        far:
+            stw  r3, [zero, #two]
+            sys  #8
+            ret",
+    ));
+    let turn = |v: u64, i: u32| if i.is_multiple_of(2) { (v + 1) * 2 } else { v * 2 + 1 };
+    assert_eq!(outcome.r[1], (0..40).fold(0, turn));
+}
+
 /// Two address spaces with different code and data at the same addresses, and code that is the same in both.
 #[test]
 fn address_spaces_and_modes() {

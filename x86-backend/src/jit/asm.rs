@@ -215,15 +215,38 @@ impl Form {
 
 /// Longest instruction, and what has to be free for one to be written: all stores are of eight bytes.
 const ROOM: usize = 32;
+/// The same for the instructions of one [`Asm::tlb_probe`].
+const PROBE_ROOM: usize = 96;
 
-/// Where the bytes of one instruction go, inside the buffer. At most [`ROOM`] bytes may be touched.
+/// The parts of a look into the software TLB; offsets are from RBP.
+#[derive(Clone, Copy)]
+pub(super) struct TlbProbe<'a> {
+    pub va: Gpr,
+    /// The entry's byte offset, then its addend.
+    pub t: Gpr,
+    /// What the tag must be.
+    pub u: Gpr,
+    /// Whether there is RORX.
+    pub rorx: bool,
+    /// Right shift from address to byte offset, and which bits of it count.
+    pub shift: u8,
+    pub mask: u32,
+    /// From `va` to the byte whose page must be the entry's, at most 127; the bits of its address that must be the tag's.
+    pub last: u8,
+    pub tag_bits: i32,
+    /// Offsets of the tags to compare with, and of the addend, in the first entry.
+    pub tags: &'a [i32],
+    pub addend: i32,
+}
+
+/// Where the bytes of one instruction go, inside the buffer. At most as many bytes may be touched as it was made with.
 struct Cursor(*mut u8);
 
 impl Cursor {
     /// Writes eight bytes of which the lowest `n` count.
     #[inline(always)]
     fn put(&mut self, v: u64, n: usize) {
-        // SAFETY: a cursor is made with `ROOM` bytes free, instructions have at most 16 that count, and eight are written.
+        // SAFETY: a cursor is made with enough bytes free for what is written through it, eight more than count included.
         unsafe {
             self.0.cast::<u64>().write_unaligned(v.to_le());
             self.0 = self.0.add(n);
@@ -271,7 +294,11 @@ impl Asm {
     /// Where the next instruction goes. `None`: the buffer is full.
     #[inline(always)]
     fn cursor(&mut self) -> Option<Cursor> {
-        if self.pos + ROOM > self.cap {
+        self.cursor_for(ROOM)
+    }
+    #[inline(always)]
+    fn cursor_for(&mut self, room: usize) -> Option<Cursor> {
+        if self.pos + room > self.cap {
             self.full = true;
             return None;
         }
@@ -454,6 +481,56 @@ impl Asm {
         self.advance(&at);
     }
 
+    /// Emits a look into the software TLB, and gives the jumps away. It stands in front of most accesses: its instructions are laid out here,
+    /// as [`Asm::ins`] would, since that takes several times as long.
+    pub(super) fn tlb_probe(&mut self, p: &TlbProbe<'_>) -> [Option<Fixup>; 3] {
+        let mut misses = [None; 3];
+        debug_assert!(p.tags.len() <= 2 && p.last < 128 && p.tags.iter().chain([&p.addend]).all(|d| *d > 127));
+        debug_assert!(p.mask > 127 && p.tag_bits < -128);
+        let base = self.base as usize;
+        let Some(mut at) = self.cursor_for(PROBE_ROOM) else { return [Some(Fixup(0)), None, None] };
+        let low = |r: Gpr| u64::from(r.0 & 7);
+        let high = |r: Gpr| u64::from(r.0 >> 3);
+        let (va, t, u) = (p.va, p.t, p.u);
+        let shift = u64::from(p.shift);
+        if p.rorx {
+            let second = (high(t) << 7 | high(va) << 5) ^ 0xe3;
+            let modrm = 0xc0 | low(t) << 3 | low(va);
+            at.put(0xc4 | second << 8 | 0xf0fb << 16 | modrm << 32 | shift << 40, 6);
+        } else {
+            at.put((0x48 | high(t) << 2 | high(va)) | 0x8b << 8 | (0xc0 | low(t) << 3 | low(va)) << 16, 3);
+            at.put((0x48 | high(t)) | 0xc1 << 8 | (0xe8 | low(t)) << 16 | shift << 24, 4);
+        }
+        // AND t, mask
+        if t.0 >= 8 {
+            at.put(0x41, 1);
+        }
+        at.put(0x81 | (0xe0 | low(t)) << 8 | u64::from(p.mask) << 16, 6);
+        let rex = 0x48 | high(u) << 2 | high(va);
+        if p.last == 0 {
+            at.put(rex | 0x8b << 8 | (0xc0 | low(u) << 3 | low(va)) << 16, 3);
+        } else {
+            at.put(rex | 0x8d << 8 | (0x40 | low(u) << 3 | low(va)) << 16, 3);
+            if low(va) == 4 {
+                at.put(0x24, 1);
+            }
+            at.put(u64::from(p.last), 1);
+        }
+        at.put((0x48 | high(u)) | 0x81 << 8 | (0xe0 | low(u)) << 16 | u64::from(p.tag_bits as u32) << 24, 7);
+        let sib = low(t) << 3 | 5;
+        let table = |opcode: u64, reg: Gpr| {
+            (0x48 | high(reg) << 2 | high(t) << 1) | opcode << 8 | (0x84 | low(reg) << 3) << 16 | sib << 24
+        };
+        for (miss, tag) in misses.iter_mut().zip(p.tags) {
+            at.put(table(0x3b, u) | u64::from(*tag as u32) << 32, 8);
+            at.put(0x850f, 6);
+            *miss = Some(Fixup((at.0 as usize - base - 4) as u32));
+        }
+        at.put(table(0x8b, t) | u64::from(p.addend as u32) << 32, 8);
+        self.advance(&at);
+        misses
+    }
+
     /// At most 16 bytes.
     #[inline]
     fn raw(&mut self, bytes: &[u8]) {
@@ -493,7 +570,7 @@ impl Asm {
             1 => self.ins(Opc::two(0xb6), false, d.0, m, 0, 0),
             2 => self.ins(Opc::two(0xb7), false, d.0, m, 0, 0),
             4 => self.ins(Opc::one(0x8b), false, d.0, m, 0, 0),
-            _ => self.ins(Opc::one(0x8b), true, d.0, m, 0, 0),
+            _ => self.mov64(0x8b, d, m),
         }
     }
     pub fn store(&mut self, size: u32, m: Mem, s: Gpr) {
@@ -501,12 +578,46 @@ impl Asm {
             1 => self.ins(Opc::one(0x88).byte_reg(), false, s.0, m, 0, 0),
             2 => self.ins(Opc::new(0x66, 0, 0x89), false, s.0, m, 0, 0),
             4 => self.ins(Opc::one(0x89), false, s.0, m, 0, 0),
-            _ => self.ins(Opc::one(0x89), true, s.0, m, 0, 0),
+            _ => self.mov64(0x89, s, m),
         }
     }
+    /// MOV of a 64-bit register to (0x89) or from (0x8b) memory. Guest state and the frame, which most of these are about, take one
+    /// store to write.
+    #[inline(never)]
+    fn mov64(&mut self, opcode: u64, r: Gpr, m: Mem) {
+        if m.index != NO_INDEX || (m.base != RBP && (m.base != RSP || m.disp == 0)) {
+            self.ins(Opc::one(opcode as u8), true, r.0, m, 0, 0);
+            return;
+        }
+        let Some(mut at) = self.cursor() else { return };
+        let wide = usize::from(m.disp != i32::from(m.disp as i8)) * 3;
+        let md = if wide == 0 { 0x40 } else { 0x80 };
+        let head = u64::from(0x48 | (r.0 >> 3) << 2) | opcode << 8 | (md | u64::from(r.0 & 7) << 3) << 16;
+        let disp = u64::from(m.disp as u32);
+        if m.base == RBP {
+            at.put(head | 5 << 16 | disp << 24, 4 + wide);
+        } else {
+            at.put(head | 0x24_04 << 16 | disp << 32, 5 + wide);
+        }
+        self.advance(&at);
+    }
     /// Stores a constant (sign-extended to 64 bits when `size` is 8).
+    #[inline(never)]
     pub fn store_imm(&mut self, size: u32, m: Mem, v: i32) {
         let imm = u64::from(v as u32);
+        let short = m.index == NO_INDEX && m.disp == i32::from(m.disp as i8);
+        if size == 4 && short && (m.base == RBP || (m.base == RSP && m.disp != 0)) {
+            // Most frequent, as with `mov64`.
+            let Some(mut at) = self.cursor() else { return };
+            let disp = u64::from(m.disp as u8);
+            if m.base == RBP {
+                at.put(0x45c7 | disp << 16 | imm << 24, 7);
+            } else {
+                at.put(0x24_44c7 | disp << 24 | imm << 32, 8);
+            }
+            self.advance(&at);
+            return;
+        }
         match size {
             1 => self.ins(Opc::one(0xc6), false, 0, m, imm, 1),
             2 => self.ins(Opc::new(0x66, 0, 0xc7), false, 0, m, imm, 2),

@@ -33,6 +33,10 @@ pub(super) struct Build {
     /// The path being recorded has left.
     pub ended: bool,
     pub has_branch: bool,
+    /// The path ended in a call of a function.
+    pub calls: bool,
+    /// Where it goes on, if it ended without a branch.
+    pub falls: Option<u64>,
     pub insns: u32,
     pub pc: u64,
     /// A region is recorded: uses of state are noted, and state is read as a whole.
@@ -93,6 +97,8 @@ impl Build {
             end_block: false,
             ended: false,
             has_branch: false,
+            calls: false,
+            falls: None,
             insns: 0,
             pc: 0,
             region: false,
@@ -119,6 +125,8 @@ impl Build {
         self.end_block = false;
         self.ended = false;
         self.has_branch = false;
+        self.calls = false;
+        self.falls = None;
         self.insns = 0;
         self.clobbered = false;
         self.touched.clear();
@@ -179,8 +187,14 @@ impl Build {
 
     /// Appends an operation.
     pub fn push(&mut self, op: Op) -> Val {
-        let v = Val(self.ir.ops.len() as u32);
         let sig = if op.w == NO_RESULT { 0 } else { self.bound(&op) };
+        self.push_of(op, sig)
+    }
+
+    /// Appends an operation whose result has that many significant bits; 0: it has none.
+    #[inline]
+    pub fn push_of(&mut self, op: Op, sig: u8) -> Val {
+        let v = Val(self.ir.ops.len() as u32);
         self.ir.ops.push(op);
         self.ir.sig.push(sig);
         v
@@ -230,7 +244,7 @@ impl Build {
         if self.ir.ops.get(old as usize).is_some_and(same) {
             return Val(old);
         }
-        let v = self.push(op);
+        let v = self.push_of(op, (64 - v.leading_zeros()) as u8);
         self.cse[slot] = v.0;
         v
     }
@@ -323,10 +337,12 @@ impl Build {
             return v;
         }
         let op = Op::new(Code::Get, container(slot.width)).aux(size as u16).imm(u64::from(lo));
-        let v = self.push(op);
-        if slot.width < 64 && slot.width != FLAGS {
-            self.ir.sig[v.index()] = slot.width as u8;
-        }
+        let bits = match slot.width {
+            FLAGS => 16,
+            n @ 1..64 => n as u8,
+            _ => (size * 8).min(255) as u8,
+        };
+        let v = self.push_of(op, bits);
         self.known.push(Known { offset: lo, size, val: v });
         v
     }
@@ -372,7 +388,7 @@ impl Build {
         // The container tells the store's kind; a put defines nothing all the same.
         let op = Op { c: u32::from(op.w), w: NO_RESULT, ..op };
         let stored = self.stored(v);
-        self.push(op.aux(size as u16).a(stored).imm(u64::from(lo)));
+        self.push_of(op.aux(size as u16).a(stored).imm(u64::from(lo)), 0);
     }
 
     /// Guest state may have changed in any way.

@@ -180,6 +180,7 @@ impl Emit for Builder<'_> {
             this.push(Op::new(Code::GotoInd, none).aux(arrival).a(target));
         }
         this.has_branch |= this.depth > this.base;
+        this.calls |= matches!(kind, BranchKind::Call | BranchKind::IndirectCall);
         this.path_ends();
         Err(Stop)
     }

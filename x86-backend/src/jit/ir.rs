@@ -129,6 +129,112 @@ pub enum Code {
 }
 
 impl Code {
+    /// How many of `a`, `b`, `c` are values, but for [`Code::Eval`]. All arms are constants, so that it is a table.
+    const fn operands(self) -> usize {
+        match self {
+            Code::Nop
+            | Code::Insn
+            | Code::Const
+            | Code::Const128
+            | Code::Get
+            | Code::LoadHalf
+            | Code::Fence
+            | Code::Call
+            | Code::Goto
+            | Code::Else
+            | Code::EndIf
+            | Code::Phi
+            | Code::LoopHead
+            | Code::LoopBack
+            | Code::Count
+            | Code::Eval => 0,
+            Code::Put
+            | Code::Not
+            | Code::Neg
+            | Code::Clz
+            | Code::Ctz
+            | Code::Popcnt
+            | Code::ByteRev
+            | Code::BitRev
+            | Code::Sext
+            | Code::LogicFlags
+            | Code::FlagsBits
+            | Code::BitsFlags
+            | Code::Cond
+            | Code::Lane
+            | Code::Splat
+            | Code::ZextV
+            | Code::Load
+            | Code::LoadPair
+            | Code::GotoInd
+            | Code::Leave
+            | Code::CondExit
+            | Code::LoopPhi
+            | Code::Reach
+            | Code::If => 1,
+            Code::Add
+            | Code::Sub
+            | Code::Mul
+            | Code::UMulHi
+            | Code::SMulHi
+            | Code::UDiv
+            | Code::SDiv
+            | Code::And
+            | Code::Or
+            | Code::Xor
+            | Code::Shl
+            | Code::Shr
+            | Code::Sar
+            | Code::Ror
+            | Code::Cmp
+            | Code::Test
+            | Code::AddFlags
+            | Code::SubFlags
+            | Code::SetLane
+            | Code::Pair
+            | Code::Store
+            | Code::Atomic => 2,
+            Code::Select | Code::AdcFlags | Code::Cas | Code::StorePair => 3,
+        }
+    }
+    /// Scalars from one to three others and nothing else: dropped when unused, and no reason for anybody to be in a vector register.
+    pub const fn is_plain(self) -> bool {
+        matches!(
+            self,
+            Code::Add
+                | Code::Sub
+                | Code::Mul
+                | Code::UMulHi
+                | Code::SMulHi
+                | Code::UDiv
+                | Code::SDiv
+                | Code::And
+                | Code::Or
+                | Code::Xor
+                | Code::Shl
+                | Code::Shr
+                | Code::Sar
+                | Code::Ror
+                | Code::Not
+                | Code::Neg
+                | Code::Clz
+                | Code::Ctz
+                | Code::Popcnt
+                | Code::ByteRev
+                | Code::BitRev
+                | Code::Sext
+                | Code::Cmp
+                | Code::Test
+                | Code::Select
+                | Code::AddFlags
+                | Code::SubFlags
+                | Code::AdcFlags
+                | Code::LogicFlags
+                | Code::FlagsBits
+                | Code::BitsFlags
+                | Code::Cond
+        )
+    }
     /// One access to guest memory, or a pair of neighbouring ones.
     pub fn is_access(self) -> bool {
         matches!(self, Code::Load | Code::Store | Code::LoadPair | Code::StorePair | Code::Atomic | Code::Cas)
@@ -201,71 +307,7 @@ impl Op {
     /// How many of `a`, `b`, `c` are values (calls keep theirs elsewhere, phis are used by their arms).
     #[must_use]
     pub const fn operands(&self) -> usize {
-        match self.code {
-            Code::Nop
-            | Code::Insn
-            | Code::Const
-            | Code::Const128
-            | Code::Get
-            | Code::LoadHalf
-            | Code::Fence
-            | Code::Call
-            | Code::Goto
-            | Code::Else
-            | Code::EndIf
-            | Code::Phi
-            | Code::LoopHead
-            | Code::LoopBack
-            | Code::Count => 0,
-            Code::Put
-            | Code::Not
-            | Code::Neg
-            | Code::Clz
-            | Code::Ctz
-            | Code::Popcnt
-            | Code::ByteRev
-            | Code::BitRev
-            | Code::Sext
-            | Code::LogicFlags
-            | Code::FlagsBits
-            | Code::BitsFlags
-            | Code::Cond
-            | Code::Lane
-            | Code::Splat
-            | Code::ZextV
-            | Code::Load
-            | Code::LoadPair
-            | Code::GotoInd
-            | Code::Leave
-            | Code::CondExit
-            | Code::LoopPhi
-            | Code::Reach
-            | Code::If => 1,
-            Code::Add
-            | Code::Sub
-            | Code::Mul
-            | Code::UMulHi
-            | Code::SMulHi
-            | Code::UDiv
-            | Code::SDiv
-            | Code::And
-            | Code::Or
-            | Code::Xor
-            | Code::Shl
-            | Code::Shr
-            | Code::Sar
-            | Code::Ror
-            | Code::Cmp
-            | Code::Test
-            | Code::AddFlags
-            | Code::SubFlags
-            | Code::SetLane
-            | Code::Pair
-            | Code::Store
-            | Code::Atomic => 2,
-            Code::Select | Code::AdcFlags | Code::Cas | Code::StorePair => 3,
-            Code::Eval => self.aux as usize,
-        }
+        if let Code::Eval = self.code { self.aux as usize } else { self.code.operands() }
     }
     /// May be dropped when nothing uses its value (pure calls are the caller's matter).
     #[must_use]

@@ -21,18 +21,11 @@ impl Gen {
         let mut covered = core::mem::take(&mut self.covered);
         covered.clear();
         for i in (0..n).rev() {
-            match self.ir.ops[i].code {
+            // What most operations are needs none of what follows.
+            let op = self.ir.ops[i];
+            match op.code {
                 Code::Insn => continue,
                 Code::Const | Code::Const128 if self.uses[i] > 0 => continue,
-                _ => {}
-            }
-            let op = self.ir.ops[i];
-            let pure_call = op.code == Code::Call && self.shared.helpers[op.aux as usize].pure_;
-            if self.uses[i] == 0 && (op.removable() || pure_call) {
-                self.ir.ops[i] = Op::new(Code::Nop, u32::from(NO_RESULT));
-                continue;
-            }
-            match op.code {
                 Code::Put => {
                     let (lo, hi) = (op.imm as u32, op.imm as u32 + u32::from(op.aux));
                     if covered.iter().any(|(l, h)| *l <= lo && hi <= *h) {
@@ -40,11 +33,36 @@ impl Gen {
                         continue;
                     }
                     covered.push((lo, hi));
-                    let scalar = self.ir.ops[op.a as usize].w;
-                    if op.aux == 16 && (scalar == 32 || scalar == 64) {
-                        self.wants_xmm[op.a as usize] = true;
+                    if op.aux == 16 {
+                        let scalar = self.ir.ops[op.a as usize].w;
+                        self.wants_xmm[op.a as usize] |= scalar == 32 || scalar == 64;
                     }
+                    self.count_use(op.va(), i);
+                    continue;
                 }
+                code if code.is_plain() && !self.wants_xmm[i] => {
+                    if self.uses[i] == 0 {
+                        self.ir.ops[i] = Op::new(Code::Nop, u32::from(NO_RESULT));
+                        continue;
+                    }
+                    let n = op.operands();
+                    self.count_use(op.va(), i);
+                    if n > 1 {
+                        self.count_use(op.vb(), i);
+                    }
+                    if n > 2 {
+                        self.count_use(op.vc(), i);
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let pure_call = op.code == Code::Call && self.shared.helpers[op.aux as usize].pure_;
+            if self.uses[i] == 0 && (op.removable() || pure_call) {
+                self.ir.ops[i] = Op::new(Code::Nop, u32::from(NO_RESULT));
+                continue;
+            }
+            match op.code {
                 Code::Get => {
                     let (lo, hi) = (op.imm as u32, op.imm as u32 + u32::from(op.aux));
                     covered.retain(|(l, h)| *h <= lo || hi <= *l);
@@ -106,11 +124,13 @@ impl Gen {
         self.uses_total.extend_from_slice(&self.uses);
     }
 
+    #[inline]
     fn count_use(&mut self, v: Val, at: usize) {
         let i = v.index();
-        self.uses[i] += 1;
-        if self.last[i] == 0 {
-            self.last[i] = at as u32;
+        let (uses, last) = (&mut self.uses[i], &mut self.last[i]);
+        *uses += 1;
+        if *last == 0 {
+            *last = at as u32;
         }
     }
 }

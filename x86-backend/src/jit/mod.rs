@@ -113,6 +113,19 @@ pub struct CompiledBlock {
     /// Guest instructions.
     pub insns: u32,
     pub end: BlockEnd,
+    pub behind: Behind,
+}
+
+/// Whether control comes to the instruction behind a block, as far as its last one tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Behind {
+    /// Nothing says so.
+    #[default]
+    Unknown,
+    /// When the function that it calls returns.
+    Returns,
+    /// Unless another way out is taken, by a jump that [`Jit::patch`] may make direct (0: by another kind of jump).
+    Falls(u64),
 }
 
 /// How a block ends, as far as it matters for where control goes.
@@ -374,7 +387,7 @@ impl Builder<'_> {
         let b = &mut self.jit.build;
         b.pc = pc;
         b.insns += 1;
-        b.push(Op::new(Code::Insn, u32::from(NO_RESULT)).imm(pc));
+        b.push_of(Op::new(Code::Insn, u32::from(NO_RESULT)).imm(pc), 0);
     }
 
     /// The last instruction left unconditionally, or ended the block.
@@ -428,6 +441,7 @@ impl Builder<'_> {
             build.push(Op::new(Code::Leave, u32::from(NO_RESULT)).a(pc));
         } else {
             build.push(Op::new(Code::Goto, u32::from(NO_RESULT)).imm(fallthrough_pc));
+            build.falls = Some(fallthrough_pc);
         }
         build.ended = true;
     }
@@ -446,7 +460,12 @@ impl Builder<'_> {
         core::mem::swap(&mut build.ir, &mut generator.ir);
         let result = generator.compile(build.insns);
         core::mem::swap(&mut build.ir, &mut generator.ir);
-        result
+        let behind = match build.falls {
+            Some(pc) => Behind::Falls(generator.chain_site(pc)),
+            None if build.calls => Behind::Returns,
+            None => Behind::Unknown,
+        };
+        result.map(|block| CompiledBlock { behind, ..block })
     }
 }
 
@@ -526,7 +545,7 @@ impl Gen {
             }
             _ => BlockEnd::Other,
         };
-        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, end })
+        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, end, behind: Behind::Unknown })
     }
 
     /// Offset of the rel32 field in a block's head that leads to its events stub.
@@ -534,6 +553,12 @@ impl Gen {
         // A comparison with a displacement of one byte or four, then the opcode of the jump.
         let disp = self.rt(offset_of!(Runtime, events)).disp;
         if i8::try_from(disp).is_ok() { 6 } else { 9 }
+    }
+
+    /// Host address of the field of a jump to `pc` that waits to be patched, 0 if there is none.
+    fn chain_site(&self, pc: u64) -> u64 {
+        let site = self.chains.iter().find(|chain| chain.pc == pc).map(|chain| chain.site);
+        site.map_or(0, |site| self.asm.addr(site.0 as usize))
     }
 
     fn emit_chain_stubs(&mut self) {

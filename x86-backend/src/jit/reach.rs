@@ -15,7 +15,7 @@
 //! two steps: `share`.
 
 use super::Windows;
-use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RBP, RSP, Sh};
+use super::asm::{Alu, Cc, Fixup, Gpr, Mem, RBP, RSP, Sh, TlbProbe};
 use super::features::HostFeatures;
 use super::ir::{Op, Val};
 use super::regs::{GPRS, Gen, frame};
@@ -120,37 +120,28 @@ impl Gen {
     pub fn tlb_probe(&mut self, a: &MemAccess) -> Misses {
         let (p, size) = (a.probe, a.desc.size() as i32);
         let count = 1 + i32::from(a.second.is_some());
-        let shift = crate::runtime::PAGE_BITS - ENTRY_BITS;
-        if self.has(HostFeatures::BMI2) {
-            self.asm.rorx(true, p.t, a.va, shift as u8);
-        } else {
-            self.asm.mov_rr(true, p.t, a.va);
-            self.asm.shift_i(Sh::Shr, true, p.t, shift as u8);
-        }
-        self.asm.alu_i(Alu::And, false, p.t, ((TLB_ENTRIES - 1) << ENTRY_BITS) as i32);
         // The address whose page must be the entry's: of the last byte, or of the last access when each is aligned.
         let (last, low) = if self.strict(a.desc) { ((count - 1) * size, size - 1) } else { (count * size - 1, 0) };
-        if last == 0 {
-            self.asm.mov_rr(true, p.u, a.va);
-        } else {
-            self.asm.lea(true, p.u, Mem::new(a.va, last));
-        }
-        self.asm.alu_i(Alu::And, true, p.u, -4096 | low);
-        let mut misses = [None; 3];
-        let (read, write) = (offset_of!(TlbEntry, read), offset_of!(TlbEntry, write));
-        let fields: &[usize] = match a.kind {
-            Slow::Load => &[read],
-            Slow::Store => &[write],
-            Slow::Atomic | Slow::Cas => &[write, read],
+        let table = self.rt(offset_of!(Runtime, tlb) + a.desc.mmu_mode() * TLB_ENTRIES * ENTRY).disp;
+        let (read, write) = (offset_of!(TlbEntry, read) as i32 + table, offset_of!(TlbEntry, write) as i32 + table);
+        let tags = match a.kind {
+            Slow::Load => [read, read],
+            Slow::Store => [write, write],
+            Slow::Atomic | Slow::Cas => [write, read],
         };
-        for (miss, field) in misses.iter_mut().zip(fields) {
-            let m = self.tlb(a.desc.mmu_mode(), p.t, *field);
-            self.asm.alu(Alu::Cmp, true, p.u, m);
-            *miss = Some(self.asm.jcc(Cc::NE));
-        }
-        let m = self.tlb(a.desc.mmu_mode(), p.t, offset_of!(TlbEntry, addend));
-        self.asm.load(8, p.t, m);
-        misses
+        let both = matches!(a.kind, Slow::Atomic | Slow::Cas);
+        self.asm.tlb_probe(&TlbProbe {
+            va: a.va,
+            t: p.t,
+            u: p.u,
+            rorx: self.has(HostFeatures::BMI2),
+            shift: (crate::runtime::PAGE_BITS - ENTRY_BITS) as u8,
+            mask: ((TLB_ENTRIES - 1) << ENTRY_BITS) as u32,
+            last: last as u8,
+            tag_bits: -4096 | low,
+            tags: &tags[..1 + usize::from(both)],
+            addend: offset_of!(TlbEntry, addend) as i32 + table,
+        })
     }
 
     /// Byte offset of an entry of [`Runtime::spans`].

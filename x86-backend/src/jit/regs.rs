@@ -263,7 +263,13 @@ impl Gen {
     /// Ends the lowering of an operation: unpins registers, counts its operands as used.
     pub fn end_op(&mut self, v: Val) {
         let op = self.op(v);
-        self.each_operand(op, Self::release);
+        let n = op.operands();
+        for v in [op.a, op.b, op.c].into_iter().take(n) {
+            self.release(Val(v));
+        }
+        if let Some((reach, _)) = op.shared() {
+            self.release(reach);
+        }
         self.unpin();
         if self.uses[v.index()] == 0 {
             self.drop_value(v);

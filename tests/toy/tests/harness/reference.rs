@@ -42,7 +42,6 @@ impl Services for World {
         Ok(())
     }
     fn invalidate_code(&mut self, _: u64, _: u64) {}
-    fn invalidate_all_code(&mut self) {}
     fn fetch_mapping_changed(&mut self, _: Option<u64>) {}
     fn tlb_flush(&mut self, _: Option<u64>) {}
     fn address_space_changed(&mut self, _: u64) {}

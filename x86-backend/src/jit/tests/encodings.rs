@@ -249,3 +249,51 @@ impl BindAfter for Asm {
         self.bind(fixup);
     }
 }
+
+/// The instructions that [`Asm::tlb_probe`] lays out are those that the generic functions emit.
+#[test]
+fn probes() {
+    fn bytes(f: impl FnOnce(&mut Asm) -> Vec<u32>) -> (Vec<u8>, Vec<u32>) {
+        let mut buf = [0u8; 256];
+        // SAFETY: the buffer outlives the emitter.
+        let mut asm = unsafe { Asm::new(buf.as_mut_ptr(), buf.len()) };
+        let misses = f(&mut asm);
+        assert!(!asm.full());
+        (asm.bytes(0, asm.pos()).to_vec(), misses)
+    }
+    let registers = (0..16).map(Gpr).filter(|r| *r != RSP && *r != RBP);
+    let all = || registers.clone();
+    for (va, t, u) in all().flat_map(|va| all().flat_map(move |t| all().map(move |u| (va, t, u)))) {
+        if t == u {
+            continue;
+        }
+        for (rorx, last, tags) in [(true, 7, &[4096][..]), (false, 0, &[0x12345]), (true, 31, &[4104, 4096])] {
+            let p = TlbProbe { va, t, u, rorx, shift: 7, mask: 0x1fe0, last, tag_bits: -4096 | 7, tags, addend: 4112 };
+            let table = |disp| Mem::indexed(RBP, t, 0, disp);
+            let laid_out = bytes(|x| x.tlb_probe(&p).into_iter().flatten().map(|f| f.0).collect());
+            let generic = bytes(|x| {
+                if rorx {
+                    x.rorx(true, t, va, 7);
+                } else {
+                    x.mov_rr(true, t, va);
+                    x.shift_i(Sh::Shr, true, t, 7);
+                }
+                x.alu_i(Alu::And, false, t, 0x1fe0);
+                if last == 0 {
+                    x.mov_rr(true, u, va)
+                } else {
+                    x.lea(true, u, Mem::new(va, last.into()))
+                }
+                x.alu_i(Alu::And, true, u, -4096 | 7);
+                let misses = tags.iter().map(|tag| {
+                    x.alu(Alu::Cmp, true, u, table(*tag));
+                    x.jcc(Cc::NE).0
+                });
+                let misses = misses.collect();
+                x.load(8, t, table(4112));
+                misses
+            });
+            assert_eq!(laid_out, generic, "{va:?} {t:?} {u:?}");
+        }
+    }
+}
