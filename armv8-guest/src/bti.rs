@@ -32,7 +32,7 @@ pub const GUARDED: u64 = {
 #[must_use]
 pub const fn branch_type(kind: BranchKind) -> u8 {
     match kind {
-        BranchKind::Jump | BranchKind::Call | BranchKind::Return => 0,
+        BranchKind::Jump | BranchKind::Call | BranchKind::Return | BranchKind::Resume => 0,
         BranchKind::Trampoline => 0b01,
         BranchKind::IndirectCall => 0b10,
         BranchKind::IndirectJump => 0b11,

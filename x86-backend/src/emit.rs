@@ -397,6 +397,8 @@ pub enum BranchKind {
     IndirectCall,
     /// An indirect jump in the way that veneers and procedure linkage tables make it.
     Trampoline,
+    /// To the next instruction, as if control came anew: what changed meanwhile is not run as it was.
+    Resume,
 }
 
 impl BranchKind {
@@ -407,7 +409,7 @@ impl BranchKind {
     #[must_use]
     pub const fn arrival(self) -> Option<usize> {
         match self {
-            Self::Jump | Self::Call | Self::Return => None,
+            Self::Jump | Self::Call | Self::Return | Self::Resume => None,
             Self::IndirectJump => Some(0),
             Self::IndirectCall => Some(1),
             Self::Trampoline => Some(2),

@@ -235,7 +235,8 @@ pub const fn branch_kind(i: i64) -> BranchKind {
         2 => BranchKind::Return,
         3 => BranchKind::IndirectJump,
         4 => BranchKind::IndirectCall,
-        _ => BranchKind::Trampoline,
+        5 => BranchKind::Trampoline,
+        _ => BranchKind::Resume,
     }
 }
 

@@ -41,6 +41,7 @@ pub fn builtin_const(name: &str) -> Option<i64> {
         "INDIRECT_JUMP" => 3,
         "INDIRECT_CALL" => 4,
         "TRAMPOLINE" => 5,
+        "RESUME" => 6,
         // `x86_backend::emit::Access`
         "ACQ" => 1,
         "REL" => 2,

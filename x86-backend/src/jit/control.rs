@@ -2,7 +2,7 @@
 
 use super::asm::{Alu, Cc, Fixup, Mem, RAX, RBP, RCX, RDX};
 use super::flags::Carry;
-use super::ir::{Code, Op, Val};
+use super::ir::{ANEW, Code, Op, Val};
 use super::regs::{Gen, Place};
 use crate::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, PAGE_BITS, Runtime};
 use core::mem::offset_of;
@@ -54,7 +54,9 @@ impl Gen {
     }
 
     fn exit_arriving(&mut self, pc: u64, arrival: u16) {
-        if arrival == 0 && self.same_page(pc) {
+        let anew = arrival == ANEW;
+        let arrival = if anew { 0 } else { arrival };
+        if arrival == 0 && !anew && self.same_page(pc) {
             let site = self.asm.jmp();
             self.chains.push(ChainStub { site, pc });
             return;

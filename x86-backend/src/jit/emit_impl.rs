@@ -171,7 +171,10 @@ impl Emit for Builder<'_> {
     fn branch(&mut self, target: Val, kind: BranchKind) -> Result<(), Stop> {
         let this = self.b_mut();
         let none = u32::from(NO_RESULT);
-        let arrival = kind.arrival().map_or(0, |i| i as u16 + 1);
+        let arrival = match kind {
+            BranchKind::Resume => super::ir::ANEW,
+            _ => kind.arrival().map_or(0, |i| i as u16 + 1),
+        };
         if this.end_block {
             this.push(Op::new(Code::Leave, none).a(target));
         } else if let Some(pc) = this.konst(target) {

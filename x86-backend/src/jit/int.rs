@@ -147,6 +147,8 @@ impl Gen {
     fn lower_mulhi(&mut self, v: Val, op: Op) {
         let (a, b) = (op.va(), op.vb());
         if op.code == Code::UMulHi && self.has(HostFeatures::BMI2) {
+            // What is there already need not go through memory to get out of its own way.
+            let (a, b) = if self.loc(b).gpr() == Some(RDX) { (b, a) } else { (a, b) };
             self.fixed(RDX);
             self.copy_to(RDX, a);
             let rm = self.use_rm(64, b);

@@ -450,6 +450,9 @@ pub const FIRST_FP: u64 = 20;
 /// `w` of operations that define nothing.
 pub const NO_RESULT: u8 = 1;
 
+/// [`Op::aux`] of a [`Code::Goto`] that looks its target up, wherever it is.
+pub const ANEW: u16 = u16::MAX;
+
 impl fmt::Display for Ir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut depth = 1;

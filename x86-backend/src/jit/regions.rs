@@ -13,7 +13,7 @@
 use super::Builder;
 use super::arms::Arms;
 use super::build::Known;
-use super::ir::{Code, NO_RESULT, Op, Val};
+use super::ir::{ANEW, Code, NO_RESULT, Op, Val};
 use crate::emit::{BranchKind, CmpOp, Emit};
 use alloc::vec::Vec;
 
@@ -179,7 +179,7 @@ impl Builder<'_> {
         if b.ended {
             let Some(last) = b.ir.ops.last().copied() else { return false };
             match last.code {
-                Code::Goto if last.imm == next => {
+                Code::Goto if last.imm == next && last.aux != ANEW => {
                     b.drop_last();
                     b.ended = false;
                     return true;
