@@ -57,6 +57,29 @@ code_patch:
     bl code_patched
     bl expect
     .quad 1
+
+    // The instruction behind the barrier changes with every turn.
+    adr x6, code_behind
+    ldr w7, [x6]
+    ldr w8, code_behind_other
+    eor w8, w8, w7
+    mov x9, #0
+    mov x10, #40
+code_turn:
+    str w7, [x6]
+    dc cvau, x6
+    dsb ish
+    ic ivau, x6
+    dsb ish
+    isb
+code_behind:
+    add x9, x9, #1
+    eor w7, w7, w8
+    sub x10, x10, #1
+    cbnz x10, code_turn
+    mov x0, x9
+    bl expect
+    .quad 140                   // 20 * (1 + 6)
     b passed
 
 // Makes the code at x5 visible and jumps there.
@@ -76,6 +99,8 @@ code_patched:
     ret
 code_replacement:
     add x0, x0, #6
+code_behind_other:
+    add x9, x9, #6
 
 code_name:
     .asciz "self-modifying code"
