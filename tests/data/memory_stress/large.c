@@ -47,8 +47,12 @@ void large(void) {
     switch (below(7)) {
     case 0: /* A hole in the middle. */
         range(&from, &n);
-        if (munmap(at + from * PAGE, n * PAGE)) fail("munmap", at);
-        for (unsigned page = from; page < from + n; page++) first[page] = GONE;
+        /* Others may be where holes were. */
+        if (first[from] == GONE) break;
+        for (unsigned page = from; page < from + n; page++) {
+            if (first[page] != GONE && munmap(at + page * PAGE, PAGE)) fail("munmap", at);
+            first[page] = GONE;
+        }
         if (!sigsetjmp(recover, 1)) {
             (void)*(volatile unsigned char *)(at + from * PAGE);
             fail("a hole is readable", at + from * PAGE);
@@ -94,7 +98,6 @@ void large(void) {
         for (unsigned page = 0; page < LARGE_PAGES; page++) touch(page);
         break;
     default:
-        /* Others may be where holes were. */
         for (unsigned char *page = reserved; page < reserved + 3 * LARGE; page += PAGE) {
             unsigned number = (page - at) / PAGE;
             if (page >= at && number < LARGE_PAGES && first[number] == GONE) continue;
