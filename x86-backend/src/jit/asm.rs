@@ -668,7 +668,19 @@ impl Asm {
     }
     /// `op dword [m], v` with a one-byte constant.
     pub fn alu_i_mem32(&mut self, op: Alu, m: Mem, v: i8) {
-        self.ins(Opc::one(0x83), false, op as u8, m, v as u64, 1);
+        if m.index != NO_INDEX || m.base != RBP {
+            self.ins(Opc::one(0x83), false, op as u8, m, v as u64, 1);
+            return;
+        }
+        // Every block begins with two of these.
+        let Some(mut at) = self.cursor() else { return };
+        let head = 0x83 | (5 | (op as u64) << 3) << 8;
+        if m.disp == i32::from(m.disp as i8) {
+            at.put(head | 0x40 << 8 | u64::from(m.disp as u8) << 16 | u64::from(v as u8) << 24, 4);
+        } else {
+            at.put(head | 0x80 << 8 | u64::from(m.disp as u32) << 16 | u64::from(v as u8) << 48, 7);
+        }
+        self.advance(&at);
     }
     /// With 8- or 16-bit operands (for flags).
     pub fn alu_n(&mut self, op: Alu, bits: u32, d: Gpr, s: Gpr) {
@@ -843,10 +855,16 @@ impl Asm {
         self.word(u64::from(0x48 | (d.0 >> 3) << 2) | 0x8d00 | u64::from((d.0 & 7) << 3 | 5) << 16, 7);
         Fixup((self.pos.max(4) - 4) as u32)
     }
-    /// Fills up to a multiple of `n` with `int3`.
+    /// Fills up to a multiple of `n`, at most 16, with `int3`.
     pub fn align(&mut self, n: usize) {
-        while !self.pos.is_multiple_of(n) && !self.full {
-            self.raw(&[0xcc]);
+        let gap = self.pos.next_multiple_of(n) - self.pos;
+        if gap != 0
+            && let Some(mut at) = self.cursor()
+        {
+            const INT3: u64 = 0xcccc_cccc_cccc_cccc;
+            at.put(INT3, gap.min(8));
+            at.put(INT3, gap.saturating_sub(8));
+            self.advance(&at);
         }
     }
 

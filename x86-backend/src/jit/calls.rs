@@ -13,6 +13,7 @@ impl Gen {
         self.asm.call_rm(RAX);
     }
 
+    #[inline(never)]
     pub fn lower_call(&mut self, v: Val, op: Op) {
         let decl = self.shared.helpers[op.aux as usize];
         let (first, count) = (op.a as usize, op.b as usize);
@@ -93,6 +94,7 @@ impl Gen {
     }
 
     /// An operation without inline lowering: its reference semantics are called.
+    #[inline(never)]
     pub fn lower_eval_call(&mut self, v: Val, op: Op) {
         debug_assert!(self.waiting.is_empty(), "a call ends a group of results to be checked");
         let n = op.operands();

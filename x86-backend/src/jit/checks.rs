@@ -348,6 +348,7 @@ impl Gen {
     }
 
     /// A check where state becomes visible.
+    #[inline(never)]
     pub fn check_out_of_line(&mut self, group: Option<Group>) {
         let Some(group) = group else { return };
         let failures = self.emit_check(group);

@@ -135,6 +135,7 @@ impl Gen {
     }
 
     /// Returns the index of the next operation to lower.
+    #[inline(never)]
     pub fn lower_if(&mut self, at: usize, op: Op) -> usize {
         let c = op.va();
         let v = Val(at as u32);
@@ -224,6 +225,7 @@ impl Gen {
         place
     }
 
+    #[inline(never)]
     pub fn lower_else(&mut self, end: usize) {
         self.finish_arm(end, false);
         let done = self.asm.jmp();
@@ -235,6 +237,7 @@ impl Gen {
         self.prune();
     }
 
+    #[inline(never)]
     pub fn lower_end_if(&mut self, end: usize) {
         self.finish_arm(end, true);
         let Some(mut join) = self.joins.pop() else { return };

@@ -266,6 +266,7 @@ impl Gen {
     }
 
     /// Flags of a + b + carry.
+    #[inline(never)]
     pub fn lower_adc_flags(&mut self, v: Val, op: Op) {
         let w = u32::from(op.w);
         self.fixed(RAX);
@@ -299,6 +300,7 @@ impl Gen {
     }
 
     /// Out-of-line version of [`Gen::store_flags`]: changes no register that is in use.
+    #[inline(never)]
     pub fn store_flags_cold(&mut self, op: Op, a: Place1, b: Place1, offset: u32) {
         let w = u32::from(op.w);
         let busy = |r: Gpr| [a, b].iter().any(|p| matches!(p, Place1::Reg(x) if *x == r));

@@ -37,16 +37,17 @@ impl Gen {
 
     /// Emits an access with its check and its way out.
     fn make_access(&mut self, access: MemAccess) {
-        self.begin_access(access, None);
+        self.begin_access(&access, None);
         self.emit_access(&access);
         self.end_access();
     }
 
     /// The same for the plain access `op`, which may share its way.
-    fn make_plain_access(&mut self, op: Op, access: MemAccess) {
+    fn make_plain_access(&mut self, op: Op, mut access: MemAccess) {
         let shared = op.shared();
-        let access = MemAccess { shared: shared.is_some(), offset: shared.map_or(0, |(_, offset)| offset), ..access };
-        self.begin_access(access, shared.map(|(reach, _)| reach));
+        access.shared = shared.is_some();
+        access.offset = shared.map_or(0, |(_, offset)| offset);
+        self.begin_access(&access, shared.map(|(reach, _)| reach));
         self.emit_access(&access);
         self.end_access();
     }
@@ -214,6 +215,7 @@ impl Gen {
         }
     }
 
+    #[inline(never)]
     pub fn lower_atomic(&mut self, v: Val, op: Op) {
         let desc = self.desc(op);
         let direct = exchanges_directly(desc);
@@ -241,6 +243,7 @@ impl Gen {
         self.end_op(v);
     }
 
+    #[inline(never)]
     fn emit_atomic(&mut self, a: &MemAccess, m: Mem) {
         let Data::Gpr(value) = a.operands.data[0] else { return };
         let (size, kind, u) = (a.desc.size(), a.desc.atomic_bits() as u8, a.probe.u);
@@ -297,6 +300,7 @@ impl Gen {
         }
     }
 
+    #[inline(never)]
     pub fn lower_cas(&mut self, v: Val, op: Op) {
         let desc = self.desc(op);
         if desc.size() == 16 {
@@ -341,12 +345,13 @@ impl Gen {
             self.make_access(access);
         } else {
             let away = self.asm.jmp();
-            self.add_slow_access(access, away);
+            self.add_slow_access(&access, away);
             self.end_access();
         }
         self.end_op(v);
     }
 
+    #[inline(never)]
     fn emit_cas(&mut self, a: &MemAccess, m: Mem) {
         const PEXTRQ: Opc = Opc::new(0x66, 3, 0x16);
         const PINSRQ: Opc = Opc::new(0x66, 3, 0x22);

@@ -589,6 +589,7 @@ impl Gen {
     }
 
     /// Arms that leave the block; they may hold others.
+    #[inline(never)]
     fn emit_deferred(&mut self) {
         self.forget_checked();
         let mut next = 0;

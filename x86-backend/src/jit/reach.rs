@@ -158,6 +158,7 @@ impl Gen {
     }
 
     /// Emits the check of a window; afterwards `t` holds what to add to the address. A new site is aimed at no span.
+    #[inline(never)]
     pub fn window(&mut self, a: &MemAccess) -> (Misses, Site) {
         let mut misses = [None; 3];
         let size = a.desc.size() as i32;
@@ -202,6 +203,7 @@ impl Gen {
     }
 
     /// The way to all accesses of a group.
+    #[inline(never)]
     pub fn lower_reach(&mut self, v: Val, op: Op) {
         let extent = Extent::of(&op);
         let mode = self.mode(Access::from_bits_truncate(op.aux)) as usize;
@@ -283,6 +285,7 @@ impl Gen {
     }
 
     /// Emits the look at what [`super::ir::Code::Reach`] found.
+    #[inline(never)]
     pub fn shared_check(&mut self, a: &MemAccess, reach: Val) -> (Misses, Option<Site>) {
         let t = a.probe.t;
         self.asm.test_rr(true, t, t);
@@ -293,6 +296,7 @@ impl Gen {
 
     /// Out of line, an access that shares its way and has none: through the software TLB by itself. Behind it, where the
     /// engine makes the access, all registers are as before.
+    #[inline(never)]
     pub fn lone_access(&mut self, a: &MemAccess, back: usize) {
         let none = a.probe.t;
         let taken = [a.operands.data[0], a.operands.data[1], a.operands.result];

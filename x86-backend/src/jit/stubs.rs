@@ -144,15 +144,15 @@ impl Gen {
     }
 
     /// Emits an access's check and notes its stub; [`Gen::end_access`] sets the place where it goes on.
-    pub fn begin_access(&mut self, access: MemAccess, reach: Option<Val>) {
+    pub fn begin_access(&mut self, access: &MemAccess, reach: Option<Val>) {
         let temps = self.check_temps();
         let (misses, site) = match reach {
-            Some(reach) => self.shared_check(&access, reach),
+            Some(reach) => self.shared_check(access, reach),
             None if self.through_windows() => {
-                let (misses, site) = self.window(&access);
+                let (misses, site) = self.window(access);
                 (misses, Some(site))
             }
-            None => (self.tlb_probe(&access), None),
+            None => (self.tlb_probe(access), None),
         };
         let site = site.map(|site| {
             self.sites.0.push(site);
@@ -162,15 +162,15 @@ impl Gen {
     }
 
     /// An access that the engine has to make in any case.
-    pub fn add_slow_access(&mut self, access: MemAccess, away: Fixup) {
+    pub fn add_slow_access(&mut self, access: &MemAccess, away: Fixup) {
         self.add_stub(access, [Some(away), None, None], None, None);
     }
 
-    fn add_stub(&mut self, access: MemAccess, misses: Misses, site: Option<usize>, temps: Option<Temps>) {
+    fn add_stub(&mut self, access: &MemAccess, misses: Misses, site: Option<usize>, temps: Option<Temps>) {
         let stores = self.note_stores();
         let waiting = self.waiting_group(temps);
         let vectors = self.place.free_xmms != ALL_XMMS;
-        self.mem_stubs.push(MemStub { access, misses, site, back: 0, pc: self.pc, stores, waiting, vectors });
+        self.mem_stubs.push(MemStub { access: *access, misses, site, back: 0, pc: self.pc, stores, waiting, vectors });
     }
 
     pub fn add_cold_exit(&mut self, site: Fixup, pc: u64, temps: Option<Temps>) {
