@@ -1,7 +1,8 @@
 # group: fp
 # portable: no (rounding changes scores)
-# Speech recognition: the packages' model, small vocabulary and recording.
+# Speech recognition: the packages' model, small vocabulary and recordings, one after the other.
 . "${0%/*}/prelude.sh"
 data=$ROOT/usr/share/pocketsphinx
-run usr/bin/pocketsphinx_continuous -logfn /dev/null -infile "$data/test/data/goforward.raw" \
+for recording in goforward numbers something goforward; do cat "$data/test/data/$recording.raw"; done >speech
+run usr/bin/pocketsphinx_continuous -logfn /dev/null -infile speech \
     -hmm "$data/model/en-us/en-us" -lm "$data/test/data/turtle.lm.bin" -dict "$data/test/data/turtle.dic"

@@ -179,7 +179,8 @@ pub fn write(directory: &Path) -> Result<(), String> {
         ("alignment", alignment()),
         ("sequences", sequences(600)),
         ("source.i", c_source(10)),
-        ("beam.inp", beam(24, 4)),
+        ("book", text(4 << 20)),
+        ("beam.inp", beam(64, 4)),
     ] {
         let path = directory.join(name);
         // Left alone when it's the same, so that nothing that depends on it is made again.
