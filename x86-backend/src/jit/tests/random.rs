@@ -433,6 +433,16 @@ proptest! {
     }
 
     #[test]
+    fn short_loops_carry_registers(
+        state in state(),
+        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % OPERATIONS, 42 | 45)), 1..5),
+        reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
+        times in 1u64..5,
+    ) {
+        check_loop(&state, &steps, reach, times)?;
+    }
+
+    #[test]
     fn trees_carry_registers(
         state in state(),
         steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % OPERATIONS, 42 | 45)), 7..90),
