@@ -11,6 +11,15 @@ use x86_backend::emit::BranchKind;
 use x86_backend::guest::{BusError, Guest, Mapping, Services, SystemEvent};
 use x86_backend::runtime::{MMU_MODES, PAGE_BITS, TLB_ENTRIES, TlbEntry, event};
 
+/// Where the software TLB may have the page with `va` besides the place where translated code looks: an entry that another page has
+/// pushed out. Pages that share the first place mostly have different second ones: memory of several threads, say, begins at
+/// multiples of a large power of two.
+pub(crate) fn second_place(va: u64) -> usize {
+    let page = (va & ADDRESS) >> PAGE_BITS;
+    let above = (page >> TLB_ENTRIES.trailing_zeros()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    (page ^ above ^ (TLB_ENTRIES as u64 / 2)) as usize & (TLB_ENTRIES - 1)
+}
+
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
 /// Bit of [`TlbEntry::phys`]: the entry holds in one address space only.
@@ -123,7 +132,6 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     fn enter_tlb(&mut self, mode: usize, va: u64, mapping: &Mapping, writable: bool, mark: u64, addend: u64) {
         let page = va >> PAGE_BITS << PAGE_BITS;
-        let index = (va >> PAGE_BITS) as usize & (TLB_ENTRIES - 1);
         let offset = va - page;
         let tag = |usable: bool| if usable { page | mark } else { TlbEntry::INVALID };
         let entry = TlbEntry {
@@ -135,15 +143,47 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if entry.write != TlbEntry::INVALID {
             self.shared().ram.set_writable(mapping.phys, true);
         }
+        self.place_entry(mode, page, entry);
+        if mapping.size_bits > PAGE_BITS {
+            self.data_mappings.note(va, mapping.size_bits);
+        }
+    }
+
+    /// Puts an entry where translated code looks for `page`. What is there moves to its second place if that is free.
+    fn place_entry(&mut self, mode: usize, page: u64, entry: TlbEntry) {
+        let index = (page >> PAGE_BITS) as usize & (TLB_ENTRIES - 1);
+        let old = *self.tlb_entry(mode, index);
+        self.set_entry(mode, index, entry);
+        let tag = if old.read == TlbEntry::INVALID { old.write } else { old.read };
+        if tag == TlbEntry::INVALID || tag & TlbEntry::DEVICE != 0 || tag == page {
+            return;
+        }
+        let second = second_place(tag);
+        let there = self.tlb_entry(mode, second);
+        let tag = if there.read == TlbEntry::INVALID { there.write } else { there.read };
+        // Others that were pushed out give way.
+        let free = tag == TlbEntry::INVALID || (tag >> PAGE_BITS) as usize & (TLB_ENTRIES - 1) != second;
+        if free && second != index {
+            self.set_entry(mode, second, old);
+        }
+    }
+
+    fn set_entry(&mut self, mode: usize, index: usize, entry: TlbEntry) {
         let slot = self.tlb_entry(mode, index);
         let fresh = slot.phys & USED == 0;
         *slot = entry;
         if fresh {
             self.filled[mode].push(index as u16);
         }
-        if mapping.size_bits > PAGE_BITS {
-            self.data_mappings.note(va, mapping.size_bits);
-        }
+    }
+
+    /// The entry in the second place of `va` goes back to the first.
+    pub(crate) fn restore_entry(&mut self, mode: usize, va: u64) {
+        let slot = self.tlb_entry(mode, second_place(va));
+        let entry = *slot;
+        // Stays listed as filled.
+        (slot.read, slot.write) = (TlbEntry::INVALID, TlbEntry::INVALID);
+        self.place_entry(mode, va >> PAGE_BITS << PAGE_BITS, entry);
     }
 
     /// Writes to the page at `phys` must take the slow path from now on: it holds translated code.
@@ -286,8 +326,9 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         match va {
             Some(va) if !self.data_mappings.hold(va) => {
                 self.shared().control.stats.tlb_page_flushes.fetch_add(1, Ordering::Relaxed);
-                let index = (va >> PAGE_BITS) as usize;
-                for mode in 0..MMU_MODES {
+                for (mode, index) in
+                    (0..MMU_MODES).flat_map(|mode| [(mode, (va >> PAGE_BITS) as usize), (mode, second_place(va))])
+                {
                     // Stays listed as filled.
                     let entry = self.tlb_entry(mode, index);
                     entry.read = TlbEntry::INVALID;
@@ -412,6 +453,18 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_that_share_a_first_place_have_different_second_ones() {
+        let first = |va: u64| (va >> PAGE_BITS) as usize & (TLB_ENTRIES - 1);
+        let heaps: Vec<u64> = (0..16).map(|i| 0xffff_a001_5000 + (i << 26)).collect();
+        let mut places: Vec<usize> = heaps.iter().map(|va| second_place(*va)).collect();
+        assert!(heaps.iter().all(|va| first(*va) == first(heaps[0]) && second_place(*va) != first(*va)));
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), heaps.len());
+        assert_eq!(second_place(0xab00_ffff_a001_5000), second_place(0xffff_a001_5000), "the tag byte does not count");
+    }
 
     #[test]
     fn mappings_hold_their_whole_size() {

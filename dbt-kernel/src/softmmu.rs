@@ -3,10 +3,9 @@
 //! Every function here performs the whole access and, where it may, enters the translation into the TLB. A fault enters the
 //! guest's exception and comes back as a nonzero status.
 
-use crate::hostmmu::HostMmu;
 use crate::machine::Cpu;
 use crate::platform::Platform;
-use crate::services::PRIVATE;
+use crate::services::{PRIVATE, second_place};
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use x86_backend::emit::{Access, AtomicOp, HelperRet};
 use x86_backend::guest::{AccessKind, Guest, Mapping, Services};
@@ -121,17 +120,30 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// goes to a device.
     ///
     /// An access through a window walks: it is how windows learn what to map. But those to devices that have not just faulted have
-    /// nothing to learn.
-    fn tlb_hit(&mut self, mode: usize, va: u64, kind: AccessKind) -> Option<(Mapping, Option<*mut u8>)> {
-        let entry = *self.tlb_entry(mode, (va >> PAGE_BITS) as usize);
+    /// nothing to learn, nor have those for which no window is open.
+    fn tlb_hit(
+        &mut self,
+        cpu: &Vcpu<G::State>,
+        mode: usize,
+        va: u64,
+        kind: AccessKind,
+    ) -> Option<(Mapping, Option<*mut u8>)> {
         let page = va >> PAGE_BITS << PAGE_BITS;
-        let tag = if kind == AccessKind::Write { entry.write } else { entry.read };
-        let device = tag == page | TlbEntry::DEVICE;
-        if (tag != page && !device)
-            || kind == AccessKind::Fetch
-            || (self.host.as_ref().is_some_and(HostMmu::learns) && !(device && self.may_skip_walk()))
-        {
+        let tag = |entry: &TlbEntry| if kind == AccessKind::Write { entry.write } else { entry.read };
+        let mut entry = *self.tlb_entry(mode, (va >> PAGE_BITS) as usize);
+        if tag(&entry) != page && kind != AccessKind::Fetch {
+            let second = *self.tlb_entry(mode, second_place(va));
+            if tag(&second) == page {
+                self.restore_entry(mode, va);
+                entry = second;
+            }
+        }
+        let device = tag(&entry) == page | TlbEntry::DEVICE;
+        if (tag(&entry) != page && !device) || kind == AccessKind::Fetch || !self.needs_no_walk(device) {
             return None;
+        }
+        if !device {
+            self.note_miss(cpu, mode);
         }
         let mapping = Mapping {
             phys: entry.phys >> PAGE_BITS << PAGE_BITS | (va - page),
@@ -156,7 +168,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         len: u32,
     ) -> Result<(Mapping, Option<*mut u8>), Raised> {
         let mode = desc.mmu_mode();
-        if let Some(hit) = self.tlb_hit(mode, va, kind) {
+        if let Some(hit) = self.tlb_hit(cpu, mode, va, kind) {
             return Ok(hit);
         }
         let mapping = match G::walk(cpu, va, kind, mode) {

@@ -109,11 +109,6 @@ impl HostMmu {
     pub(crate) fn users(&self) -> jit::Windows {
         if self.demand.is_some() { jit::Windows::Regions } else { jit::Windows::Always }
     }
-
-    /// Whether the access under way came through a window, or for want of one, and was not walked for yet.
-    pub(crate) fn learns(&self) -> bool {
-        self.at_site || self.fault_site.is_some()
-    }
 }
 
 /// What to map for the page with `va`, which the guest maps by `mapping`.
@@ -367,9 +362,33 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// Whether windows have nothing to learn from the access under way.
-    pub(crate) fn may_skip_walk(&self) -> bool {
-        self.host.as_ref().is_none_or(|host| host.fault_site.is_none())
+    /// Whether windows have nothing to learn from the access under way, which goes to a page that the software TLB has.
+    pub(crate) fn needs_no_walk(&mut self, device: bool) -> bool {
+        let space = self.space;
+        let Some(host) = &mut self.host else { return true };
+        if host.fault_site.is_some() {
+            return false;
+        }
+        if device || !host.at_site {
+            return true;
+        }
+        match &mut host.demand {
+            Some(demand) if !demand.is_open(space) => {
+                host.at_site = false;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// An access missed the software TLB where it would not have missed a window.
+    pub(crate) fn note_miss(&mut self, cpu: &Vcpu<G::State>, mode: usize) {
+        let space = self.space;
+        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host
+            && mode == G::mmu_mode(G::context(&cpu.state), true)
+        {
+            demand.missed(space);
+        }
     }
 
     /// The fault that brought the access here is the guest's to handle.

@@ -83,7 +83,7 @@ int main(int argc, char **argv) {
             for (int page = 0; page < a->pages; page++)
                 if (below(4)) fill_page(a, page);
         }
-        switch (below(33)) {
+        switch (below(34)) {
         case 0: case 1: unmap(a); break;
         case 2: case 3: case 4: protect(a); break;
         case 5: system_call(a); break;
@@ -109,6 +109,7 @@ int main(int argc, char **argv) {
         case 29: move_stack(); break;
         case 30: visit_all(); break;
         case 31: buried_code(); break;
+        case 32: apart(); break;
         default:
             if (a->prot & PROT_WRITE) fill_page(a, below(a->pages));
             check(a);

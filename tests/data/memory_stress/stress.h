@@ -77,6 +77,9 @@ void aged(struct area *a);
 /* large.c */
 void large(void);
 
+/* apart.c */
+void apart(void);
+
 /* processes.c */
 void fork_and_check(void);
 void share(void);
