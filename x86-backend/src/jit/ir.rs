@@ -197,43 +197,43 @@ impl Code {
             Code::Select | Code::AdcFlags | Code::Cas | Code::StorePair => 3,
         }
     }
-    /// Scalars from one to three others and nothing else: dropped when unused, and no reason for anybody to be in a vector register.
-    pub const fn is_plain(self) -> bool {
-        matches!(
-            self,
+    /// Of operations that make a value from one to three others and do nothing else (dropped when unused, and no reason for an operand to
+    /// be in a vector register): how many. 0: of others.
+    pub const fn plain_operands(self) -> u8 {
+        match self {
+            Code::Not
+            | Code::Neg
+            | Code::Clz
+            | Code::Ctz
+            | Code::Popcnt
+            | Code::ByteRev
+            | Code::BitRev
+            | Code::Sext
+            | Code::LogicFlags
+            | Code::FlagsBits
+            | Code::BitsFlags
+            | Code::Cond => 1,
             Code::Add
-                | Code::Sub
-                | Code::Mul
-                | Code::UMulHi
-                | Code::SMulHi
-                | Code::UDiv
-                | Code::SDiv
-                | Code::And
-                | Code::Or
-                | Code::Xor
-                | Code::Shl
-                | Code::Shr
-                | Code::Sar
-                | Code::Ror
-                | Code::Not
-                | Code::Neg
-                | Code::Clz
-                | Code::Ctz
-                | Code::Popcnt
-                | Code::ByteRev
-                | Code::BitRev
-                | Code::Sext
-                | Code::Cmp
-                | Code::Test
-                | Code::Select
-                | Code::AddFlags
-                | Code::SubFlags
-                | Code::AdcFlags
-                | Code::LogicFlags
-                | Code::FlagsBits
-                | Code::BitsFlags
-                | Code::Cond
-        )
+            | Code::Sub
+            | Code::Mul
+            | Code::UMulHi
+            | Code::SMulHi
+            | Code::UDiv
+            | Code::SDiv
+            | Code::And
+            | Code::Or
+            | Code::Xor
+            | Code::Shl
+            | Code::Shr
+            | Code::Sar
+            | Code::Ror
+            | Code::Cmp
+            | Code::Test
+            | Code::AddFlags
+            | Code::SubFlags => 2,
+            Code::Select | Code::AdcFlags => 3,
+            _ => 0,
+        }
     }
     /// One access to guest memory, or a pair of neighbouring ones.
     pub fn is_access(self) -> bool {

@@ -1,20 +1,20 @@
 //! The backward pass: removes dead stores to guest state and dead operations, counts uses, and notes which values are
 //! wanted in vector registers.
 
-use super::ir::{Code, NO_RESULT, Op, Val};
+use super::ir::{Code, NO_RESULT, Op};
 use super::regs::Gen;
 
 /// The packed kind of conversions from integers, whose operand is one.
 const INT_TO_FP: u64 = 27;
 
 impl Gen {
-    /// Fills `uses`, `last` and `wants_xmm` for the block in `ir`.
+    /// Fills `uses` and `wants_xmm` for the block in `ir`.
     pub fn live_pass(&mut self) {
         let n = self.ir.len();
-        for table in [&mut self.uses, &mut self.last] {
-            table.clear();
-            table.resize(n, 0);
-        }
+        self.last.clear();
+        self.uses.clear();
+        // One more, for operands that are none.
+        self.uses.resize(n + 1, 0);
         self.wants_xmm.clear();
         self.wants_xmm.resize(n, false);
         // Slots that are certainly overwritten before anybody looks, by (offset, size).
@@ -23,6 +23,19 @@ impl Gen {
         for i in (0..n).rev() {
             // What most operations are needs none of what follows.
             let op = self.ir.ops[i];
+            let operands = op.code.plain_operands();
+            if operands != 0 && !self.wants_xmm[i] {
+                if self.uses[i] == 0 {
+                    self.ir.ops[i] = Op::new(Code::Nop, u32::from(NO_RESULT));
+                    continue;
+                }
+                // Without branches: nobody could guess them.
+                let none = n as u32;
+                self.uses[op.a as usize] += 1;
+                self.uses[if operands > 1 { op.b } else { none } as usize] += 1;
+                self.uses[if operands > 2 { op.c } else { none } as usize] += 1;
+                continue;
+            }
             match op.code {
                 Code::Insn => continue,
                 Code::Const | Code::Const128 if self.uses[i] > 0 => continue,
@@ -37,22 +50,7 @@ impl Gen {
                         let scalar = self.ir.ops[op.a as usize].w;
                         self.wants_xmm[op.a as usize] |= scalar == 32 || scalar == 64;
                     }
-                    self.count_use(op.va(), i);
-                    continue;
-                }
-                code if code.is_plain() && !self.wants_xmm[i] => {
-                    if self.uses[i] == 0 {
-                        self.ir.ops[i] = Op::new(Code::Nop, u32::from(NO_RESULT));
-                        continue;
-                    }
-                    let n = op.operands();
-                    self.count_use(op.va(), i);
-                    if n > 1 {
-                        self.count_use(op.vb(), i);
-                    }
-                    if n > 2 {
-                        self.count_use(op.vc(), i);
-                    }
+                    self.uses[op.a as usize] += 1;
                     continue;
                 }
                 _ => {}
@@ -92,11 +90,11 @@ impl Gen {
                 _ => false,
             };
             if let Some((reach, _)) = op.shared() {
-                self.count_use(reach, i);
+                self.uses[reach.index()] += 1;
             }
             let n = if op.code == Code::Phi { 2 } else { op.operands() };
             for v in [op.a, op.b, op.c].into_iter().take(n) {
-                self.count_use(Val(v), i);
+                self.uses[v as usize] += 1;
                 if vector {
                     self.wants_xmm[v as usize] = true;
                 }
@@ -114,8 +112,8 @@ impl Gen {
             }
             if matches!(op.code, Code::Call | Code::LoopBack) {
                 for k in op.a..op.a + op.b {
-                    let v = Val(self.ir.args[k as usize]);
-                    self.count_use(v, i);
+                    let v = self.ir.args[k as usize];
+                    self.uses[v as usize] += 1;
                 }
             }
         }
@@ -124,13 +122,31 @@ impl Gen {
         self.uses_total.extend_from_slice(&self.uses);
     }
 
-    #[inline]
-    fn count_use(&mut self, v: Val, at: usize) {
-        let i = v.index();
-        let (uses, last) = (&mut self.uses[i], &mut self.last[i]);
-        *uses += 1;
-        if *last == 0 {
-            *last = at as u32;
+    /// The index of the last operation that uses the value. Only who runs out of registers asks.
+    pub fn last_use(&mut self, v: u32) -> u32 {
+        if self.last.is_empty() {
+            self.find_last();
+        }
+        self.last[v as usize]
+    }
+
+    #[cold]
+    fn find_last(&mut self) {
+        self.last.resize(self.ir.len(), 0);
+        for (i, op) in self.ir.ops.iter().enumerate() {
+            let at = i as u32;
+            let n = if op.code == Code::Phi { 2 } else { op.operands() };
+            for v in [op.a, op.b, op.c].into_iter().take(n) {
+                self.last[v as usize] = at;
+            }
+            if let Some((reach, _)) = op.shared() {
+                self.last[reach.index()] = at;
+            }
+            if matches!(op.code, Code::Call | Code::LoopBack) {
+                for v in &self.ir.args[op.a as usize..(op.a + op.b) as usize] {
+                    self.last[*v as usize] = at;
+                }
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Gen {
     pub place: Place,
     /// Memory for copies of it.
     pub spare: Vec<Place>,
-    /// Outstanding uses, and the index of the last operation that uses the value.
+    /// Outstanding uses; and, once somebody asked, the index of the last operation that uses the value.
     pub uses: Vec<u32>,
     pub last: Vec<u32>,
     /// Uses before emission began.
@@ -393,7 +393,7 @@ impl Gen {
             let v = self.place.gprs[usize::from(r.0)];
             let loc = self.place.locs[v as usize];
             let cheap = self.is_const(Val(v)) || loc.home || loc.frame().is_some();
-            let score = (cheap, self.last[v as usize]);
+            let score = (cheap, self.last_use(v));
             if best.is_none_or(|(b, _)| score > b) {
                 best = Some((score, r));
             }
@@ -556,7 +556,7 @@ impl Gen {
             let v = self.place.xmms[usize::from(i)];
             let loc = self.place.locs[v as usize];
             let cheap = self.is_const(Val(v)) || loc.home || loc.frame().is_some();
-            let score = (cheap, self.last[v as usize]);
+            let score = (cheap, self.last_use(v));
             if best.is_none_or(|(b, _)| score > b) {
                 best = Some((score, i));
             }
