@@ -218,9 +218,9 @@ impl Gen {
         for (to, v) in loads {
             match (to, self.loc(v).frame()) {
                 (Register::Gpr(r), None) => self.copy_to(r, v),
-                (Register::Gpr(r), Some(s)) => self.asm.load(8, r, Self::spill_slot(s)),
+                (Register::Gpr(r), Some(s)) => self.asm.load(self.container(v), r, Self::spill_slot(s)),
                 (Register::Xmm(x), Some(s)) if self.op(v).is_vector() => self.asm.movups_load(x, Self::spill_slot(s)),
-                (Register::Xmm(x), Some(s)) => self.asm.load_x(8, x, Self::spill_slot(s)),
+                (Register::Xmm(x), Some(s)) => self.asm.load_x(self.container(v), x, Self::spill_slot(s)),
                 (Register::Xmm(x), None) => match self.konst(v) {
                     Some(k) => self.load_const128(x, k.into()),
                     None => self.copy_to_xmm(x, v),

@@ -435,6 +435,11 @@ impl Gen {
         self.assign(v, r);
         r
     }
+    /// Bytes to load of a scalar that is in memory. It may have been stored as its own 32 bits and zeros above them, and a processor
+    /// forwards no load from two stores.
+    pub fn container(&self, v: Val) -> u32 {
+        if (1..=32).contains(&self.op(v).w) { 4 } else { 8 }
+    }
     /// Copies a value into a register that is not its own; no flags are touched.
     pub fn copy_to(&mut self, d: Gpr, v: Val) {
         if let Some(k) = self.konst(v) {
@@ -452,9 +457,9 @@ impl Gen {
         } else if let Some(x) = loc.xmm() {
             self.asm.mov_rx(self.op(v).w == 64, d, x);
         } else if let Some(s) = loc.frame() {
-            self.asm.load(8, d, Self::spill_slot(s));
+            self.asm.load(self.container(v), d, Self::spill_slot(s));
         } else if let Some(h) = self.home_of(v) {
-            self.asm.load(h.size, d, Self::state(h.offset));
+            self.asm.load(h.size.min(self.container(v)), d, Self::state(h.offset));
         } else {
             self.failed = true;
         }
@@ -596,10 +601,10 @@ impl Gen {
         } else if let Some(r) = loc.gpr() {
             self.asm.mov_xr(op.w == 64, d, r);
         } else if let (Some(s), false) = (loc.frame(), loc.lazy) {
-            self.asm.load_x(8, d, Self::spill_slot(s));
+            self.asm.load_x(self.container(v), d, Self::spill_slot(s));
         } else {
             match self.home_of(v) {
-                Some(h) if h.size >= 4 => self.asm.load_x(h.size, d, Self::state(h.offset)),
+                Some(h) if h.size >= 4 => self.asm.load_x(h.size.min(self.container(v)), d, Self::state(h.offset)),
                 _ => {
                     let r = self.use_gpr(v);
                     self.asm.mov_xr(op.w == 64, d, r);
