@@ -30,8 +30,8 @@ const AGAIN: i32 = 100;
 const NEVER: i32 = i32::MAX;
 
 /// Limits of a path.
-const MAX_BLOCKS: usize = 48;
-const MAX_INSNS: u32 = 256;
+const MAX_BLOCKS: usize = 64;
+const MAX_INSNS: u32 = 384;
 /// A branch goes seldom where it was seen to go once while it went elsewhere so many times.
 const SELDOM: i64 = 3;
 /// One of so many paths is taken that went where the guest seldom goes.
