@@ -30,8 +30,8 @@ const AGAIN: i32 = 100;
 const NEVER: i32 = i32::MAX;
 
 /// Limits of a path.
-const MAX_BLOCKS: usize = 48;
-const MAX_INSNS: u32 = 256;
+const MAX_BLOCKS: usize = 64;
+const MAX_INSNS: u32 = 384;
 /// A branch goes seldom where it was seen to go once while it went elsewhere so many times.
 const SELDOM: i64 = 3;
 /// One of so many paths is taken that went where the guest seldom goes.
@@ -47,6 +47,8 @@ pub(crate) fn heat_index(pc: u64) -> usize {
 struct Step {
     key: Key,
     end: BlockEnd,
+    /// The address behind the block, where a call that ends it returns to.
+    behind: u64,
 }
 
 /// Where the guest went.
@@ -67,11 +69,16 @@ impl Path {
 
     /// The loop that the guest is in, if the path has come back to the block `key`.
     ///
-    /// A turn with an indirect branch counts once it was seen twice: an interpreter's loop does something else every time.
+    /// A turn with an indirect branch counts once it was seen twice: an interpreter's loop does something else every time. Not so
+    /// returns from calls that are part of the turn: they go where they went.
     fn closed_at(steps: &[Step], key: Key) -> Option<Self> {
         let at = steps.iter().rposition(|step| step.key == key)?;
         let turn = &steps[at..];
-        if turn.iter().all(|step| step.end != BlockEnd::Indirect) {
+        let next = |i: usize| turn.get(i + 1).map_or(key.virt, |step| step.key.virt);
+        let calls = |i: usize, to: u64| {
+            turn[..i].iter().enumerate().any(|(i, s)| s.end == BlockEnd::Other && s.behind == to && next(i) != to)
+        };
+        if (0..turn.len()).all(|i| turn[i].end != BlockEnd::Indirect || calls(i, next(i))) {
             return Some(Self::new(turn, true));
         }
         let len = (1..=steps.len() / 2).find(|len| {
@@ -163,10 +170,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     /// Whether a block went where it seldom goes, as far as the counters tell.
-    fn strayed(&self, step: &Step, insns: u32, next: u64) -> bool {
+    fn strayed(&self, step: &Step, next: u64) -> bool {
         let BlockEnd::Conditional(target) = step.end else { return false };
-        let fallthrough = step.key.virt.wrapping_add(u64::from(insns * G::INSN_BYTES));
-        let other = if next == target { fallthrough } else { target };
+        let other = if next == target { step.behind } else { target };
         let left = |pc: u64| self.heat(pc);
         let all = self.fresh_heat();
         let entries = |pc: u64| if left(pc) > all { i64::from(all) } else { i64::from(all) - i64::from(left(pc)) };
@@ -205,7 +211,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 // It would leave at once, being hot itself.
                 self.set_heat(key.virt, 1);
             }
-            let step = Step { key, end };
+            let step = Step { key, end, behind: key.virt.wrapping_add(u64::from(len * G::INSN_BYTES)) };
             steps.push(step);
             insns += len;
             self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
@@ -219,7 +225,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             if self.note_exit() == exit::STATE {
                 return Some(cut(Path::new(&steps, false), own));
             }
-            if self.strayed(&step, len, self.pc()) && self.may_stray() {
+            if self.strayed(&step, self.pc()) && self.may_stray() {
                 return None;
             }
         }
@@ -401,4 +407,34 @@ fn pages<'a>(blocks: impl IntoIterator<Item = &'a Key>) -> Vec<(u64, u64)> {
         }
     }
     pages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks of four instructions at these addresses.
+    fn path(blocks: &[(u64, BlockEnd)]) -> Vec<Step> {
+        let key = |virt| Key { phys: virt, virt, context: 0 };
+        blocks.iter().map(|&(virt, end)| Step { key: key(virt), end, behind: virt + 16 }).collect()
+    }
+
+    fn closed(blocks: &[(u64, BlockEnd)], at: u64) -> Option<usize> {
+        let path = Path::closed_at(&path(blocks), Key { phys: at, virt: at, context: 0 })?;
+        Some(path.blocks.len())
+    }
+
+    #[test]
+    fn a_turn_with_returns_from_its_own_calls_is_one() {
+        use BlockEnd::{Indirect, Other};
+        let call = [(0x100, Other), (0x800, Other), (0x810, Indirect), (0x110, BlockEnd::Conditional(0x100))];
+        assert_eq!(closed(&call, 0x100), Some(4));
+        // The function's own beginning, called from two places, is no loop: it returns elsewhere the second time.
+        let twice = [(0x800, Other), (0x810, Indirect), (0x110, Other)];
+        assert_eq!(closed(&twice, 0x800), None);
+        // A dispatch goes anywhere.
+        let dispatch = [(0x100, Indirect), (0x800, Other)];
+        assert_eq!(closed(&dispatch, 0x100), None);
+        assert_eq!(closed(&[dispatch, dispatch].concat(), 0x100), Some(2));
+    }
 }
