@@ -1,3 +1,5 @@
+//! The pass alone: what it makes of loops, what it leaves, and that random loops compute the same at every level.
+
 use crate::passes::tests::{Random, State, compare};
 use crate::passes::{cse, dead, fold, promote, times};
 use crate::ssa::{BinOp, Body, CmpOp, Op, StateId, Ty, UnOp, ValueId, VarId};
