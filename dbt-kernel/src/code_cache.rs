@@ -65,6 +65,10 @@ pub struct Region {
     pub key: Option<u32>,
     /// It accesses memory through windows.
     pub windows: bool,
+    /// Paths that will be branches of it.
+    pub pending: Vec<Vec<Key>>,
+    /// How often the guest was found on one.
+    pub attempts: u32,
 }
 
 struct Block {
@@ -86,6 +90,9 @@ pub struct CodeCache {
     rewritten: HashMap<u64, u32, Words>,
     generation: u64,
 }
+
+/// Limit of the number of blocks: what a table of 2^18 places holds before it grows, which the heap has no room for.
+const MAX_BLOCKS: usize = (1 << 18) / 8 * 7;
 
 const PAGE_MASK: u64 = crate::ram::PAGE - 1;
 
@@ -117,6 +124,10 @@ impl CodeCache {
     #[must_use]
     pub fn region(&self, key: &Key) -> Option<&Region> {
         self.blocks.get(key)?.region.as_deref()
+    }
+
+    pub fn region_mut(&mut self, key: &Key) -> Option<&mut Region> {
+        self.blocks.get_mut(key)?.region.as_deref_mut()
     }
 
     /// Adds a block that was translated from `len` guest bytes. Gives whether its page held none before.
@@ -213,6 +224,12 @@ impl CodeCache {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
+    }
+
+    /// Whether it has as many blocks as it may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.blocks.len() >= MAX_BLOCKS
     }
 }
 

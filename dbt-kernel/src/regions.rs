@@ -34,6 +34,8 @@ const MAX_BLOCKS: usize = 64;
 const MAX_INSNS: u32 = 384;
 /// A branch goes seldom where it was seen to go once while it went elsewhere so many times.
 const SELDOM: i64 = 3;
+/// A loop gets new branches when the guest was found on ways to them once for so many instructions that it will have.
+const INSNS_PER_ATTEMPT: u32 = 64;
 /// One of so many paths is taken that went where the guest seldom goes.
 const MAX_STRAYS: u32 = 16;
 
@@ -245,24 +247,43 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// Makes the path a branch of the loop at whose head it ended, if that is where it came from.
+    /// Makes the path a branch of the loop at whose head it ended, if that is where it came from: at once, or, because all of the
+    /// loop is translated again, when the guest was seen on such paths often enough for the loop's size. False: it is none.
     fn grow(&mut self, path: &Path) -> bool {
         let Some(head) = path.end else { return false };
-        let cache = &self.shared().cache;
-        let Some(region) = cache.region(&head).cloned() else { return false };
+        let cache = &mut self.shared().cache;
+        let Some(region) = cache.region(&head) else { return false };
         let shape = |key: &Key| {
             let (insns, end) = cache.shape(key);
             (end, key.virt.wrapping_add(u64::from(insns * G::INSN_BYTES)))
         };
-        let Some(tree) = region.tree.grown(&path.blocks, shape) else { return false };
+        let mut tree = Tree::clone(&region.tree);
+        for branch in &region.pending {
+            tree = tree.grown(branch, shape).unwrap_or(tree);
+        }
+        let seen = region.pending.contains(&path.blocks);
+        match tree.grown(&path.blocks, shape) {
+            Some(grown) => tree = grown,
+            None if seen => {}
+            None => return false,
+        }
+        let insns: u32 = tree.blocks().map(|key| cache.shape(key).0).sum();
+        let Some(region) = cache.region_mut(&head) else { return false };
+        region.attempts += 1;
+        if region.attempts * INSNS_PER_ATTEMPT < insns {
+            if !seen {
+                region.pending.push(path.blocks.clone());
+            }
+            return true;
+        }
+        // If it comes to nothing, it may be another path's fault: the next is tried alone.
+        region.pending.clear();
+        let region = region.clone();
         let pages = pages(tree.blocks());
-        if pages.len() > MAX_PAGES + 1 || !self.pages_hold(&pages, &head) {
-            return false;
-        }
-        let grown = self.install(tree, Some(&region));
-        if grown {
-            self.shared().control.stats.regions_grown.fetch_add(1, Ordering::Relaxed);
-        }
+        let fits = pages.len() <= MAX_PAGES + 1 && self.pages_hold(&pages, &head);
+        let grown = fits && self.install(tree, Some(&region));
+        let stats = &self.shared().control.stats;
+        stats.regions_grown.fetch_add(grown.into(), Ordering::Relaxed);
         grown
     }
 
@@ -313,7 +334,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         stats.region_insns.fetch_add(region.insns.into(), Ordering::Relaxed);
         stats.region_bytes.fetch_add(region.code_len.into(), Ordering::Relaxed);
         let (entry, key) = (region.entry, context.key);
-        shared.cache.insert_region(first, Region { tree: Arc::new(tree), entry, head, pages: others, key, windows });
+        let region =
+            Region { tree: Arc::new(tree), entry, head, pages: others, key, windows, pending: Vec::new(), attempts: 0 };
+        shared.cache.insert_region(first, region);
         true
     }
 

@@ -193,6 +193,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Translates one block. `None`: the code cache is full.
     fn translate_alone(&mut self, key: Key) -> Option<CompiledBlock> {
+        if self.shared().cache.is_full() {
+            return None;
+        }
         let start = self.shared().platform.tsc();
         // Those of regions are not counted here.
         self.shared().jit.take_phases();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const HEAP_BYTES: usize = 64 << 20;
-pub const CODE_BYTES: usize = 64 << 20;
+pub const CODE_BYTES: usize = 128 << 20;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
