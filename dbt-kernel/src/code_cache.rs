@@ -178,17 +178,14 @@ impl CodeCache {
         self.pages.get(&(phys & !PAGE_MASK)).is_some_and(|page| page.coverage & coverage(phys, len) != 0)
     }
 
-    /// Forgets all blocks of the page with `phys`, calling `gone` with each entry. Gives the regions of other blocks that
-    /// died with it, and those blocks' entries.
-    pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key, u64)) -> Vec<(u64, Region)> {
+    /// Forgets all blocks of the page with `phys`, calling `gone` for each. Gives the regions of other blocks that died with it,
+    /// and those blocks' entries.
+    pub fn invalidate_page(&mut self, phys: u64, mut gone: impl FnMut(&Key)) -> Vec<(u64, Region)> {
         let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return Vec::new() };
         *self.rewritten.entry(phys & !PAGE_MASK).or_default() += 1;
         for key in &page.keys {
-            if let Some(block) = self.blocks.remove(key) {
-                gone(key, block.entry);
-                if let Some(region) = block.region {
-                    gone(key, region.entry);
-                }
+            if self.blocks.remove(key).is_some() {
+                gone(key);
             }
         }
         page.regions.iter().filter_map(|key| self.remove_region(key)).collect()
@@ -253,9 +250,9 @@ mod tests {
         assert!(!cache.insert(key(0x1ffc), &block(2), 4));
         assert!(cache.insert(key(0x2000), &block(3), 4));
         let mut gone = Vec::new();
-        assert!(cache.invalidate_page(0x1abc, |_, entry| gone.push(entry)).is_empty());
-        assert_eq!(gone, [1, 2]);
-        assert!(cache.invalidate_page(0x1abc, |_, _| unreachable!()).is_empty());
+        assert!(cache.invalidate_page(0x1abc, |gone_key| gone.push(*gone_key)).is_empty());
+        assert_eq!(gone, [key(0x1000), key(0x1ffc)]);
+        assert!(cache.invalidate_page(0x1abc, |_| unreachable!()).is_empty());
         assert_eq!(cache.find(&key(0x1000)), None);
         assert_eq!(cache.find(&key(0x1ffc)), None);
         assert_eq!(cache.find(&key(0x2000)), Some(3));
@@ -271,8 +268,8 @@ mod tests {
                 "dropped {times} times"
             );
             cache.insert(key(0x1000), &block(1), 16);
-            cache.invalidate_page(0x1abc, |_, _| {});
-            cache.invalidate_page(0x1abc, |_, _| {});
+            cache.invalidate_page(0x1abc, |_| {});
+            cache.invalidate_page(0x1abc, |_| {});
         }
         cache.clear();
         assert!(!cache.rewritten(0x1000));

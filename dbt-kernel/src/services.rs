@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 use hashbrown::HashSet;
 use x86_backend::emit::BranchKind;
 use x86_backend::guest::{BusError, Guest, Mapping, Services, SystemEvent};
-use x86_backend::runtime::{MMU_MODES, PAGE_BITS, TLB_ENTRIES, TlbEntry, event};
+use x86_backend::runtime::{JumpEntry, MMU_MODES, PAGE_BITS, TLB_ENTRIES, TlbEntry, event};
 
 /// Where the software TLB may have the page with `va` besides the place where translated code looks: an entry that another page has
 /// pushed out. Pages that share the first place mostly have different second ones: memory of several threads, say, begins at
@@ -245,13 +245,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             // SAFETY: the block lives as long as `self`; helpers that call into the engine hold no reference to the jump cache.
             let jump = unsafe { &mut (*self.vcpu).rt.jump };
             let shared = self.shared();
-            let dropped = shared.cache.invalidate_page(phys, |key, entry| {
+            let dropped = shared.cache.invalidate_page(phys, |key| {
                 for arrival in 0..=BranchKind::ARRIVALS.len() {
-                    let slot = &mut jump[jump_index(key.virt, arrival)];
-                    if slot.code == entry {
-                        // An entry for another address: not hit by jumps to this one.
-                        slot.tag = !slot.tag;
-                    }
+                    // Whatever is there: it may lead to the block by way of a region that is no more.
+                    jump[jump_index(key.virt, arrival)] = JumpEntry::EMPTY;
                 }
             });
             for (block, region) in dropped {

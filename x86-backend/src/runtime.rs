@@ -84,6 +84,11 @@ pub struct JumpEntry {
     pub code: u64,
 }
 
+impl JumpEntry {
+    /// Found by no jump but one to an address that equals a key, which are hard to guess.
+    pub const EMPTY: Self = Self { tag: 0, code: 0 };
+}
+
 /// The guest's floating-point environment as the host needs it.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]

@@ -307,6 +307,48 @@ fn self_modifying_code() {
     assert_eq!((outcome.r[1], outcome.r[3]), (expected, 120));
 }
 
+/// A region dies because one of its pages is overwritten; then the page that it begins in is, to which the jump cache leads by way
+/// of the region.
+#[test]
+fn both_pages_of_a_region_are_rewritten() {
+    let outcome = check(&assemble(
+        UNEXPECTED,
+        "   addi r11, zero, #8
+            ldw  r2, [zero, #first]
+            ldw  r3, [zero, #second]
+        round:
+            stw  r2, [zero, #there]
+            stw  r2, [zero, #function]
+            addi r4, r2, #0
+            addi r2, r3, #0
+            addi r3, r4, #0
+            addi r10, zero, #40
+        again:
+            addi r5, zero, #6
+            call function
+            addi r10, r10, #-1
+            bnz  r10, again
+            addi r11, r11, #-1
+            bnz  r11, round
+            sys  #0
+        first:
+            addi r1, r1, #1
+        second:
+            addi r1, r1, #100
+        .align 12
+        function:
+            .word 0
+            b    there
+        .align 12
+        there:
+            .word 0
+            addi r5, r5, #-1
+            bnz  r5, function
+            ret",
+    ));
+    assert_eq!(outcome.r[1], 4 * 40 * 6 * 2 * 101);
+}
+
 /// What stands behind a call is translated with it, and rewritten by the function that is called: in the same page and in another.
 #[test]
 fn code_behind_a_call_is_rewritten() {
