@@ -26,6 +26,8 @@ use x86_backend::runtime::{HEAT_ENTRIES, REGION_KEYS, event, exit};
 pub const HOT: u32 = 1000;
 /// Entries until the next attempt after one that an event cut short.
 const AGAIN: i32 = 100;
+/// The same after one in which the guest went where it seldom goes.
+const AFTER_STRAYING: i32 = 400;
 /// No further attempt.
 const NEVER: i32 = i32::MAX;
 
@@ -78,7 +80,8 @@ impl Path {
         let turn = &steps[at..];
         let next = |i: usize| turn.get(i + 1).map_or(key.virt, |step| step.key.virt);
         let calls = |i: usize, to: u64| {
-            turn[..i].iter().enumerate().any(|(i, s)| s.end == BlockEnd::Other && s.behind == to && next(i) != to)
+            let goes = |s: &Step| matches!(s.end, BlockEnd::Goes(_));
+            turn[..i].iter().enumerate().any(|(i, s)| goes(s) && s.behind == to && next(i) != to)
         };
         if (0..turn.len()).all(|i| turn[i].end != BlockEnd::Indirect || calls(i, next(i))) {
             return Some(Self::new(turn, true));
@@ -88,6 +91,22 @@ impl Path {
             last[0].key == key && before.ends_with(last)
         })?;
         Some(Self::new(&steps[steps.len() - len..], true))
+    }
+}
+
+/// A path in the making.
+#[derive(Clone, Default)]
+struct Recording {
+    steps: Vec<Step>,
+    insns: u32,
+    /// How many blocks came before another region.
+    own: Option<usize>,
+}
+
+impl Recording {
+    fn path(&self, end: Option<Key>) -> Path {
+        let path = Path::new(&self.steps, false);
+        Path { end, own: self.own.unwrap_or(path.own), ..path }
     }
 }
 
@@ -124,7 +143,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if self.remake_region() {
             return;
         }
-        let Some(path) = self.record() else { return self.set_heat(pc, AGAIN) };
+        let path = match self.record() {
+            Ok(path) => path,
+            Err(entries) => return self.set_heat(pc, entries),
+        };
         if path.blocks[0].virt != pc {
             self.set_heat(pc, AGAIN);
         }
@@ -171,42 +193,45 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
+    /// How often the block at `pc` was entered, as far as its counter tells.
+    fn entries(&self, pc: u64) -> i64 {
+        let (left, all) = (i64::from(self.heat(pc)), i64::from(self.fresh_heat()));
+        if left > all { all } else { all - left }
+    }
+
     /// Whether a block went where it seldom goes, as far as the counters tell.
     fn strayed(&self, step: &Step, next: u64) -> bool {
         let BlockEnd::Conditional(target) = step.end else { return false };
         let other = if next == target { step.behind } else { target };
-        let left = |pc: u64| self.heat(pc);
-        let all = self.fresh_heat();
-        let entries = |pc: u64| if left(pc) > all { i64::from(all) } else { i64::from(all) - i64::from(left(pc)) };
-        entries(next) * SELDOM < entries(other)
+        self.entries(next) * SELDOM < self.entries(other)
     }
 
-    /// Runs the guest block by block and notes where it goes. `None`: something else came first.
-    fn record(&mut self) -> Option<Path> {
-        let mut steps: Vec<Step> = Vec::new();
-        let mut insns = 0;
-        let mut own = None;
-        let cut = |path: Path, own: Option<usize>| Path { own: own.unwrap_or(path.own), ..path };
+    /// The path, if it ends before the block `key`.
+    fn ends_before(&self, path: &mut Recording, key: &Key) -> Option<Path> {
+        let Some(first) = path.steps.first() else { return None };
+        if let Some(closed) = Path::closed_at(&path.steps, *key) {
+            return Some(closed);
+        }
+        match self.shared().cache.region(key) {
+            Some(region) if region.tree.is_loop() => return Some(path.path(Some(*key))),
+            Some(_) if path.own.is_none() => path.own = Some(path.steps.len()),
+            _ => {}
+        }
+        let ends = key.context != first.key.context
+            || path.steps.len() == MAX_BLOCKS
+            || path.insns >= MAX_INSNS
+            || pages(path.steps.iter().map(|step| &step.key).chain([key])).len() > MAX_PAGES + 1;
+        ends.then(|| path.path(None))
+    }
+
+    /// Runs the guest block by block and notes where it goes. Otherwise something else came first:
+    /// gives entries until the next attempt.
+    fn record(&mut self) -> Result<Path, i32> {
+        let mut path = Recording::default();
         loop {
-            let key = self.current_key()?;
-            if let Some(path) = Path::closed_at(&steps, key) {
-                return Some(path);
-            }
-            match self.shared().cache.region(&key) {
-                Some(region) if !steps.is_empty() && region.tree.is_loop() => {
-                    return Some(cut(Path { end: Some(key), ..Path::new(&steps, false) }, own));
-                }
-                Some(_) if !steps.is_empty() && own.is_none() => own = Some(steps.len()),
-                _ => {}
-            }
-            let ends = steps.first().is_some_and(|first| {
-                key.context != first.key.context
-                    || steps.len() == MAX_BLOCKS
-                    || insns >= MAX_INSNS
-                    || pages(steps.iter().map(|step| &step.key).chain([&key])).len() > MAX_PAGES + 1
-            });
-            if ends {
-                return Some(cut(Path::new(&steps, false), own));
+            let key = self.current_key().ok_or(AGAIN)?;
+            if let Some(path) = self.ends_before(&mut path, &key) {
+                return Ok(path);
             }
             let (entry, len, end) = self.plain_block(key);
             if self.heat(key.virt) <= 0 {
@@ -214,23 +239,66 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 self.set_heat(key.virt, 1);
             }
             let step = Step { key, end, behind: key.virt.wrapping_add(u64::from(len * G::INSN_BYTES)) };
-            steps.push(step);
-            insns += len;
+            path.steps.push(step);
+            path.insns += len;
             self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
             let shared = self.shared();
             shared.jit.enter(self.vcpu.cast(), shared.jit.body(entry));
             if self.stop.is_some() || self.events().fetch_and(!event::LEAVE, Ordering::Relaxed) & !event::LEAVE != 0 {
                 self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
                 self.note_exit();
-                return None;
+                return Err(AGAIN);
             }
             if self.note_exit() == exit::STATE {
-                return Some(cut(Path::new(&steps, false), own));
+                return Ok(path.path(None));
             }
-            if self.strayed(&step, self.pc()) && self.may_stray() {
-                return None;
+            if self.strayed(&step, self.pc()) {
+                if let Some(path) = self.follow_counters(path.clone()) {
+                    return Ok(path);
+                }
+                if self.may_stray() {
+                    return Err(AFTER_STRAYING);
+                }
             }
         }
+    }
+
+    /// Goes on with a path from where the guest has strayed from it, the way that it usually goes. `None`: the counters don't tell.
+    fn follow_counters(&mut self, mut path: Recording) -> Option<Path> {
+        loop {
+            let Step { end, behind, .. } = *path.steps.last()?;
+            let next = match end {
+                BlockEnd::Goes(target) => target,
+                BlockEnd::Conditional(target) if self.entries(target) > self.entries(behind) => target,
+                BlockEnd::Conditional(_) => behind,
+                BlockEnd::Indirect | BlockEnd::Other => return None,
+            };
+            let key = self.key_beside(&path.steps, next)?;
+            if let Some(path) = self.ends_before(&mut path, &key) {
+                return Some(path);
+            }
+            let cache = &self.shared().cache;
+            cache.block(&key)?;
+            let (len, end) = cache.shape(&key);
+            let behind = next.wrapping_add(u64::from(len * G::INSN_BYTES));
+            path.steps.push(Step { key, end, behind });
+            path.insns += len;
+        }
+    }
+
+    /// The key of the block at `virt`, in the same context as blocks of a path.
+    fn key_beside(&mut self, steps: &[Step], virt: u64) -> Option<Key> {
+        let known = |step: &&Step| (step.key.virt ^ virt) & !(PAGE - 1) == 0;
+        let (phys, context) = match steps.iter().find(known) {
+            Some(Step { key, .. }) => (key.phys, key.context),
+            None => {
+                let Key { virt: first, context, .. } = steps.first()?.key;
+                let (_, own) = self.fetch_lookup(first, context)?;
+                let (phys, other) = self.fetch_lookup(virt, context)?;
+                (own == other).then_some((phys, context))?
+            }
+        };
+        Some(Key { phys: phys & !(PAGE - 1) | virt & (PAGE - 1), virt, context: G::settled_context(context) })
     }
 
     /// Whether another attempt is likely to see what the guest usually does; once in a while what was seen is taken.
@@ -449,14 +517,15 @@ mod tests {
 
     #[test]
     fn a_turn_with_returns_from_its_own_calls_is_one() {
-        use BlockEnd::{Indirect, Other};
-        let call = [(0x100, Other), (0x800, Other), (0x810, Indirect), (0x110, BlockEnd::Conditional(0x100))];
+        use BlockEnd::{Goes, Indirect};
+        let call =
+            [(0x100, Goes(0x800)), (0x800, Goes(0x810)), (0x810, Indirect), (0x110, BlockEnd::Conditional(0x100))];
         assert_eq!(closed(&call, 0x100), Some(4));
         // The function's own beginning, called from two places, is no loop: it returns elsewhere the second time.
-        let twice = [(0x800, Other), (0x810, Indirect), (0x110, Other)];
+        let twice = [(0x800, Goes(0x810)), (0x810, Indirect), (0x110, Goes(0x800))];
         assert_eq!(closed(&twice, 0x800), None);
         // A dispatch goes anywhere.
-        let dispatch = [(0x100, Indirect), (0x800, Other)];
+        let dispatch = [(0x100, Indirect), (0x800, Goes(0x100))];
         assert_eq!(closed(&dispatch, 0x100), None);
         assert_eq!(closed(&[dispatch, dispatch].concat(), 0x100), Some(2));
     }

@@ -133,6 +133,8 @@ pub enum Behind {
 pub enum BlockEnd {
     #[default]
     Other,
+    /// Always at this address: with a branch or a call, or without either.
+    Goes(u64),
     /// With a branch that is taken or not; where to, if it is.
     Conditional(u64),
     /// With a branch to an address that is computed.
@@ -537,11 +539,12 @@ impl Gen {
             return Err(CodeFull);
         }
         let code_len = (self.asm.pos() - start) as u32;
-        let end = match self.ir.ops.last().map(|op| op.code) {
-            Some(Code::GotoInd) => BlockEnd::Indirect,
-            Some(Code::Goto) => {
+        let end = match self.ir.ops.last() {
+            Some(op) if op.code == Code::GotoInd => BlockEnd::Indirect,
+            Some(op) if op.code == Code::Goto => {
                 let exit = self.ir.ops.iter().rev().find(|op| op.code == Code::CondExit);
-                exit.map_or(BlockEnd::Other, |op| BlockEnd::Conditional(op.imm))
+                let goes = if op.aux == ir::ANEW { BlockEnd::Other } else { BlockEnd::Goes(op.imm) };
+                exit.map_or(goes, |op| BlockEnd::Conditional(op.imm))
             }
             _ => BlockEnd::Other,
         };
