@@ -65,6 +65,8 @@ pub struct Region {
     pub key: Option<u32>,
     /// It accesses memory through windows.
     pub windows: bool,
+    /// The address space it was made in.
+    pub space: u64,
     /// Paths that will be branches of it.
     pub pending: Vec<Vec<Key>>,
     /// How often the guest was found on one.
@@ -91,7 +93,7 @@ pub struct CodeCache {
     generation: u64,
 }
 
-/// Limit of the number of blocks: what a table of 2^18 places holds before it grows, which the heap has no room for.
+/// Blocks that the largest table the heap has room for holds: one of 2^18 places.
 const MAX_BLOCKS: usize = (1 << 18) / 8 * 7;
 
 const PAGE_MASK: u64 = crate::ram::PAGE - 1;
@@ -223,10 +225,14 @@ impl CodeCache {
         self.blocks.is_empty()
     }
 
-    /// Whether it has as many blocks as it may.
+    /// Whether the table of blocks would have to grow beyond [`MAX_BLOCKS`]. What was removed may leave places unusable, until so many
+    /// have been that it is put in order instead of growing.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.blocks.len() >= MAX_BLOCKS
+        /// Blocks that may come before the next look.
+        const ROOM: usize = 16;
+        let blocks = self.blocks.len();
+        blocks + ROOM > self.blocks.capacity() && blocks > MAX_BLOCKS / 2
     }
 }
 
@@ -273,6 +279,24 @@ mod tests {
         }
         cache.clear();
         assert!(!cache.rewritten(0x1000));
+    }
+
+    #[test]
+    fn the_table_of_blocks_stays_small() {
+        let mut cache = CodeCache::default();
+        // Every third page is dropped again.
+        for page in (0_u64..).map(|n| n << 12) {
+            if cache.is_full() {
+                break;
+            }
+            (0..8).for_each(|i| _ = cache.insert(key(page | i << 4), &block(1), 4));
+            if page >> 12 & 3 == 3 {
+                cache.invalidate_page(page, |_| {});
+            }
+        }
+        assert!(cache.blocks.capacity() <= MAX_BLOCKS && cache.len() > MAX_BLOCKS / 2, "{}", cache.len());
+        cache.clear();
+        assert!(!cache.is_full());
     }
 
     #[test]

@@ -183,10 +183,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         G::mmu_mode(context, false) == G::mmu_mode(context, true)
     }
 
-    /// Unprivileged code should use windows from now on, or no longer: regions that don't do so are set aside, and made again if they
-    /// are still hot.
+    /// Unprivileged code of the current address space should use windows from now on, or no longer: its regions that don't do so are
+    /// set aside, and made again if they are still hot.
     pub(crate) fn restyle_regions(&mut self, windows: bool) {
-        let other = |key: &Key, region: &Region| region.windows != windows && Self::unprivileged(key.context);
+        let space = self.space;
+        let other = |key: &Key, region: &Region| {
+            region.space == space && region.windows != windows && Self::unprivileged(key.context)
+        };
         for (key, block, region) in self.shared().cache.set_aside(other) {
             self.drop_region(block, &region);
             self.set_heat(key.virt, AGAIN);
@@ -401,9 +404,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let stats = &shared.control.stats;
         stats.region_insns.fetch_add(region.insns.into(), Ordering::Relaxed);
         stats.region_bytes.fetch_add(region.code_len.into(), Ordering::Relaxed);
-        let (entry, key) = (region.entry, context.key);
-        let region =
-            Region { tree: Arc::new(tree), entry, head, pages: others, key, windows, pending: Vec::new(), attempts: 0 };
+        let (entry, key, space) = (region.entry, context.key, self.space);
+        let region = Region {
+            tree: Arc::new(tree),
+            entry,
+            head,
+            pages: others,
+            key,
+            windows,
+            space,
+            pending: Vec::new(),
+            attempts: 0,
+        };
         shared.cache.insert_region(first, region);
         true
     }
