@@ -29,7 +29,7 @@ const IMPORTS: &str = "\
 use super::{ctx, fixed, helper, slots, support, sysreg_access};
 use x86_backend::emit::{
     Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperId, Rounding,
-    Slot, Stop, UnOp, VBinOp, VShiftOp, VUnOp,
+    Slot, Stop, UnOp, VBinOp, VShiftOp, VTernOp, VUnOp,
 };";
 
 /// Says where in the description something is, for comments.

@@ -445,7 +445,7 @@ impl Ir {
 }
 
 /// Kinds of packed operations from this one on use the floating-point environment.
-pub const FIRST_FP: u64 = 20;
+pub const FIRST_FP: u64 = 21;
 
 /// `w` of operations that define nothing.
 pub const NO_RESULT: u8 = 1;
