@@ -60,6 +60,9 @@ pub struct Helper {
     pub never: bool,
     pub ends_block: bool,
     pub doc: String,
+    /// Of an `outlined fn`: all values are fixed, the parameters are [`Op::Param`](crate::ssa::Op::Param)s, the root region's one result
+    /// is the function's. `None`: a function of the guest crate.
+    pub body: Option<Body>,
 }
 
 /// One piece of an encoding pattern, most significant first.

@@ -142,6 +142,7 @@ pub fn model() -> Model {
             never: true,
             ends_block: false,
             doc: String::new(),
+            body: None,
         }],
         ..Model::default()
     }

@@ -41,6 +41,9 @@ fn accepted() {
             verified(&i.name, &i.exec);
             i.asm.iter().for_each(|a| verified(&i.name, &a.body));
         }
+        for h in &model.helpers {
+            h.body.iter().for_each(|b| verified(&h.name, b));
+        }
         for r in &model.sysregs {
             let bodies = [&r.get, &r.set, &r.read_when, &r.write_when];
             bodies.into_iter().flatten().for_each(|b| verified(&r.name, b));

@@ -164,6 +164,9 @@ pub struct Fn {
     pub params: Vec<Param>,
     pub result: Option<Type>,
     pub body: Block,
+    /// Becomes a function in Rust, which translated code calls.
+    pub outlined: bool,
+    pub doc: String,
 }
 
 #[derive(Clone, Debug)]

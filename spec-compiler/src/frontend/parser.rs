@@ -28,8 +28,9 @@ pub struct Parser<'a> {
     at: usize,
 }
 
-const ITEM_WORDS: &[&str] =
-    &["isa", "include", "feature", "const", "names", "state", "fn", "view", "extern", "asm", "insn", "sysreg"];
+const ITEM_WORDS: &[&str] = &[
+    "isa", "include", "feature", "const", "names", "state", "fn", "outlined", "view", "extern", "asm", "insn", "sysreg",
+];
 
 pub fn parse_file(session: &mut Session, file: u32) -> File {
     let end = session.text(file).len();
@@ -236,13 +237,14 @@ impl<'a> Parser<'a> {
                 let items = self.state()?;
                 out.items.push(Item::State(items));
             }
-            "fn" => {
-                self.bump();
+            "fn" | "outlined" => {
+                let outlined = self.eat_word("outlined");
+                self.expect_word("fn")?;
                 let name = self.ident()?;
                 let params = self.params("(", ")")?;
                 let result = if self.eat("->") { Some(self.ty()?) } else { None };
                 let body = self.block()?;
-                out.items.push(Item::Fn(Fn { name, params, result, body }));
+                out.items.push(Item::Fn(Fn { name, params, result, body, outlined, doc }));
             }
             "view" => {
                 self.bump();
