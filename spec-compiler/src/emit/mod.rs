@@ -4,6 +4,7 @@
 //! many small functions, because rustc's time grows faster than a function's size, and it has no inner attributes at its top
 //! level, because included text cannot.
 
+mod arrival;
 mod body;
 mod decode;
 mod disasm;
@@ -54,6 +55,7 @@ pub fn emit(model: &Model, tree: &Node, locate: Locate<'_>) -> String {
     names(model, &mut t);
     helpers::emit(model, &mut t);
     decode::emit(model, tree, &mut t);
+    arrival::emit(model, &mut t);
     exec(model, &mut t, locate);
     sysregs::emit(model, &mut t);
     disasm::emit(model, &mut t);

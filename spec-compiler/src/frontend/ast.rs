@@ -234,6 +234,8 @@ pub struct Insn {
     pub overrides: Vec<Ident>,
     pub where_: Option<Expr>,
     pub hook: Vec<Hook>,
+    /// `lands when`
+    pub lands: Option<Expr>,
     pub asm: Vec<AsmLine>,
     pub exec: Option<Block>,
 }

@@ -413,6 +413,7 @@ impl<'a> Parser<'a> {
             overrides: Vec::new(),
             where_: None,
             hook: Vec::new(),
+            lands: None,
             asm: Vec::new(),
             exec: None,
         };
@@ -437,6 +438,14 @@ impl<'a> Parser<'a> {
                 let e = self.expr()?;
                 self.expect(";")?;
                 insn.hook.push(Hook::Undefined(e));
+            } else if self.is_word("lands") {
+                let span = self.bump().span;
+                self.expect_word("when")?;
+                if insn.lands.is_some() {
+                    return self.fail(span, "a second `lands when`");
+                }
+                insn.lands = Some(self.expr()?);
+                self.expect(";")?;
             } else if self.is_word("asm") {
                 self.bump();
                 let (_, span) = self.string()?;
@@ -452,7 +461,7 @@ impl<'a> Parser<'a> {
                 }
                 insn.exec = Some(block);
             } else {
-                return self.expected("`let`, `undefined when`, `asm` or `exec`");
+                return self.expected("`let`, `undefined when`, `lands when`, `asm` or `exec`");
             }
         }
         self.expect("}")?;

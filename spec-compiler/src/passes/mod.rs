@@ -80,6 +80,9 @@ pub fn optimise(model: &mut Model, level: OptLevel, dump: Option<&str>) {
     };
     for insn in &mut insns {
         one(&insn.name, &mut insn.exec);
+        if let Some(lands) = &mut insn.lands {
+            one(&insn.name, lands);
+        }
     }
     for r in &mut sysregs {
         for body in [&mut r.get, &mut r.set, &mut r.read_when, &mut r.write_when].into_iter().flatten() {
