@@ -380,6 +380,7 @@ mod tests {
         ]);
         for op in ops {
             assert_eq!(EvalOp::unpack(op.pack()), Some(op));
+            assert_eq!(op.pack() & 255 >= crate::jit::ir::FIRST_FP, op.uses_fp_env(), "{op:?}");
         }
         assert_eq!(EvalOp::unpack(0xff), None);
     }

@@ -36,6 +36,7 @@ const PUNPCKHQDQ: Opc = p(0x6d);
 const PSHUFD: Opc = p(0x70);
 const SHUFPS: Opc = Opc::new(0, 1, 0xc6);
 const PBLENDW: Opc = p3a(0x0e);
+const PALIGNR: Opc = p3a(0x0f);
 
 /// The row of a family of instructions for lanes of `e` bits.
 const fn by_lane(e: u32, ops: [Option<Opc>; 4]) -> Option<Opc> {
@@ -642,7 +643,7 @@ impl Gen {
             let (a, b) = (self.use_xmm(op.va()), self.use_xmm(op.vb()));
             let d = self.def_xmm(v);
             if idx[0] < 16 && idx.iter().enumerate().all(|(i, &x)| x == idx[0] + i as u8) {
-                self.v3i(p3a(0x0f), d, b, a, idx[0]);
+                self.v3i(PALIGNR, d, b, a, idx[0]);
                 return true;
             }
             if let Some((swapped, imm)) = dword_halves(idx) {
@@ -664,6 +665,8 @@ impl Gen {
             self.v2i(PSHUFD, d, s, imm);
         } else if (0..16).all(|i| if i < 8 { usize::from(idx[i]) == i } else { idx[i] >= 32 }) {
             self.asm.movq_xx(d, s);
+        } else if (0..16).all(|i| idx[i] < 16 && usize::from(idx[i]) == (usize::from(idx[0]) + i) % 16) {
+            self.v3i(PALIGNR, d, s, s, idx[0]);
         } else {
             self.v3k(PSHUFB, d, s, u128::from_le_bytes(idx.map(|i| if i < 16 { i } else { 0x80 })));
         }
