@@ -64,7 +64,7 @@ fn codes_are_folded_products() {
         let product = u128::from(a) * u128::from(b);
         product as u64 ^ (product >> 64) as u64
     };
-    for (value, modifier, low, high) in [(KERNEL, 1, 2, 3), (USER, u64::MAX, 1 << 63, 0x0123_4567_89ab_cdef)] {
+    for (value, modifier, low, high) in [(KERNEL, 1, 2, 3_u64), (USER, u64::MAX, 1 << 63, 0x0123_4567_89ab_cdef)] {
         let mixed = fold(value ^ low, modifier ^ high.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15);
         assert_eq!(pac_code(value, modifier, low, high), fold(mixed ^ high, low ^ 0xd6e8_feb8_6659_fd93));
     }
