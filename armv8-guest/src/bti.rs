@@ -6,7 +6,7 @@
 //! SPSR_EL1.BTYPE, which reads as zero, in an exception of an instruction reached by an indirect branch on a page that isn't
 //! guarded, and in an interrupt right before a landing pad; neither is ever checked when it is returned to.
 
-use crate::isa::{self, State, ctx, helper};
+use crate::isa::{self, Course, State, ctx, helper};
 use core::mem::offset_of;
 use x86_backend::emit::{BranchKind, Emit, Slot, Stop};
 
@@ -48,54 +48,11 @@ pub const fn settled(context: u64) -> u64 {
 /// A branch of that kind led to the instruction `word` of a guarded page, or to where nothing can be fetched.
 pub fn arrive(state: &mut State, kind: BranchKind, word: Option<u32>) {
     let btype = branch_type(kind);
-    let passes = |word| may_land(word, btype.into(), state.bti_strict != 0) && !is_trap(word);
+    let context = settled(state.context()) | GUARDED | u64::from(btype) << BTYPE_SHIFT;
+    // The exception of an instruction that raises one saves BTYPE.
+    let passes = |word| isa::lands(word, context) && isa::course(word) != Course::Raises;
     if !word.is_some_and(passes) {
         state.btype = btype;
-    }
-}
-
-/// BRK and HLT: their exceptions save BTYPE.
-fn is_trap(word: u32) -> bool {
-    const BRK: u32 = 0xd420_0000;
-    const HLT: u32 = 0xd440_0000;
-    matches!(word & 0xffe0_001f, BRK | HLT)
-}
-
-/// Whether an instruction may be reached with that BTYPE, which is not zero, in a guarded page. `strict`: SCTLR_EL1.BT0 or BT1.
-#[must_use]
-pub fn may_land(word: u32, btype: u64, strict: bool) -> bool {
-    const HINT: u32 = 0xd503_201f;
-    /// Hint numbers of PACIASP and PACIBSP; BTI's has its targets, c and j, in bits 1 and 2.
-    const PACIASP: u32 = 25;
-    const PACIBSP: u32 = 27;
-    const BTI: u32 = 32;
-    let (call, jump) = (btype != 0b11, btype != 0b10);
-    match (word & 0xffff_f01f, word >> 5 & 0x7f) {
-        (HINT, PACIASP | PACIBSP) => call || !strict,
-        (HINT, hint) if hint & !6 == BTI => (hint & 2 != 0 && call) || (hint & 4 != 0 && jump),
-        _ => is_trap(word),
-    }
-}
-
-/// What an instruction does to BTYPE on its way.
-enum Clears {
-    /// Nothing: its exception saves it.
-    Never,
-    /// It can't fault, but may leave the block.
-    Before,
-    After,
-}
-
-fn clears(word: u32) -> Clears {
-    const EXCEPTIONS: u32 = 0xd400_0000;
-    const HVC: u32 = 0xd400_0002;
-    let branch_or_system = word & 0x1c00_0000 == 0x1400_0000;
-    if word & 0xff00_0000 == EXCEPTIONS && word & 0xffe0_001f != HVC || isa::decode(word).is_none() {
-        Clears::Never
-    } else if branch_or_system {
-        Clears::Before
-    } else {
-        Clears::After
     }
 }
 
@@ -104,7 +61,7 @@ fn clears(word: u32) -> Clears {
 /// # Errors
 /// Control leaves.
 pub fn landing<B: Emit>(b: &mut B, word: u32, pc: u64, context: u64) -> Result<(), Stop> {
-    if ctx::guarded(context) != 0 && !may_land(word, ctx::btype(context), ctx::bti_strict(context) != 0) {
+    if ctx::guarded(context) != 0 && !isa::lands(word, context) {
         b.call(helper::RAISE_BRANCH_TARGET, &[])?;
     }
     let slot = Slot { offset: offset_of!(State, btype) as u32, width: 2, is_flags: false };
@@ -113,13 +70,15 @@ pub fn landing<B: Emit>(b: &mut B, word: u32, pc: u64, context: u64) -> Result<(
         b.put(slot, none);
     };
     let usual = settled(context);
-    match clears(word) {
-        Clears::Never => isa::translate(b, word, pc, usual),
-        Clears::Before => {
+    match isa::course(word) {
+        // Its exception saves BTYPE; where it is ERET, BTYPE comes from SPSR_EL1.
+        Course::Raises => isa::translate(b, word, pc, usual),
+        Course::Leaves => {
             clear(b);
             isa::translate(b, word, pc, usual)
         }
-        Clears::After => {
+        // The exception of a fault saves BTYPE.
+        Course::GoesOn => {
             isa::translate(b, word, pc, usual)?;
             clear(b);
             Ok(())
@@ -130,13 +89,23 @@ pub fn landing<B: Emit>(b: &mut B, word: u32, pc: u64, context: u64) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Armv8;
+    use x86_backend::guest::Guest;
+
+    const NOP: u32 = 0xd503_201f;
 
     #[test]
     fn landing_pads() {
-        const NOP: u32 = 0xd503_201f;
         let hint = |n: u32| NOP | n << 5;
         // By BTYPE 1, 2 and 3.
-        let lands = |word: u32, strict: bool| [1, 2, 3].map(|btype| may_land(word, btype, strict));
+        let lands = |word: u32, strict: bool| {
+            let mut state = Armv8::reset_state();
+            state.bti_strict = strict.into();
+            [1, 2, 3].map(|btype| {
+                state.btype = btype;
+                isa::lands(word, state.context())
+            })
+        };
         for strict in [false, true] {
             assert_eq!(lands(hint(32), strict), [false; 3], "BTI");
             assert_eq!(lands(hint(34), strict), [true, true, false], "BTI c");
@@ -152,5 +121,37 @@ mod tests {
                 assert_eq!(lands(always, strict), [true; 3], "{always:#x}");
             }
         }
+    }
+
+    #[test]
+    fn courses() {
+        let all = |course: Course, words: &[u32]| {
+            for &word in words {
+                assert_eq!(isa::course(word), course, "{word:#x}");
+            }
+        };
+        // SVC, SMC, BRK, HLT, DCPS1, no instruction, ERET.
+        let exceptions = [0xd400_0001, 0xd400_0003, 0xd420_0000, 0xd440_0000, 0xd4a0_0001, 0, 0xd69f_03e0];
+        all(Course::Raises, &exceptions);
+        // B, B.EQ, CBZ, BR, BLR, RET, RETAA, HVC, hints, MSR and MRS of TPIDR_EL0, MSR DAIFSet, TLBI VMALLE1.
+        let leaving = [
+            0x1400_0001,
+            0x5400_0020,
+            0xb400_0020,
+            0xd61f_0000,
+            0xd63f_0000,
+            0xd65f_03c0,
+            0xd65f_0bff,
+            0xd400_0002,
+            NOP,
+            0xd51b_d040,
+            0xd53b_d040,
+            0xd503_42df,
+            0xd508_871f,
+        ];
+        all(Course::Leaves, &leaving);
+        // ADD, DC ZVA, LDR, STP with writeback of SP, LDRAA, CAS, FADD.
+        let going_on = [0x8b01_0000, 0xd50b_7420, 0xf940_0000, 0xa9bf_7bfd, 0xf820_0400, 0xc8a0_7c01, 0x1e61_2800];
+        all(Course::GoesOn, &going_on);
     }
 }

@@ -19,6 +19,8 @@ mod execution_tests;
 pub mod helpers;
 pub mod mmu;
 #[cfg(test)]
+mod pauth_tests;
+#[cfg(test)]
 mod testing;
 
 use isa::{Cpu, State, ctx};

@@ -14,7 +14,7 @@ pub use crate::passes::OptLevel;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub level: OptLevel,
-    /// Instruction (or system register) whose SSA is printed to standard error before and after the passes.
+    /// Instruction (or system register, or outlined function) whose SSA is printed to standard error before and after the passes.
     pub dump: Option<String>,
 }
 
@@ -45,6 +45,7 @@ pub struct Stats {
     pub insns: usize,
     pub sysregs: usize,
     pub helpers: usize,
+    pub outlined: usize,
     pub generated_lines: usize,
     /// SSA values before and after the passes.
     pub values_before: usize,
@@ -60,6 +61,7 @@ impl fmt::Display for Stats {
         writeln!(f, "instructions            {}", self.insns)?;
         writeln!(f, "system registers        {}", self.sysregs)?;
         writeln!(f, "extern functions        {}", self.helpers)?;
+        writeln!(f, "outlined functions      {}", self.outlined)?;
         writeln!(f, "generated lines         {}", self.generated_lines)?;
         writeln!(f, "operations before/after {} / {}", self.values_before, self.values_after)?;
         writeln!(f, "front end               {:.1} ms", self.front_time.as_secs_f64() * 1e3)?;
@@ -124,7 +126,8 @@ pub fn generate(checked: &mut Checked, options: &Options) -> (String, Stats) {
         source_lines: checked.model.source_lines,
         insns: checked.model.insns.len(),
         sysregs: checked.model.sysregs.len(),
-        helpers: checked.model.helpers.len(),
+        helpers: checked.model.helpers.iter().filter(|h| h.body.is_none()).count(),
+        outlined: checked.model.helpers.iter().filter(|h| h.body.is_some()).count(),
         values_before: passes::operations(&checked.model),
         front_time: checked.front_time,
         ..Stats::default()

@@ -382,6 +382,7 @@ mod tests {
             requires: Vec::new(),
             overrides: Vec::new(),
             decode: crate::model::Decode::default(),
+            lands: None,
             asm: Vec::new(),
             exec: Body::default(),
         }

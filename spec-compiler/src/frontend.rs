@@ -17,6 +17,7 @@ pub mod items;
 pub mod lexer;
 pub mod lower;
 pub mod matching;
+pub mod outlined;
 pub mod parser;
 pub mod poly;
 pub mod program;

@@ -60,6 +60,9 @@ pub struct Helper {
     pub never: bool,
     pub ends_block: bool,
     pub doc: String,
+    /// Of an `outlined fn`: all values are fixed, the parameters are [`Op::Param`](crate::ssa::Op::Param)s, the root region's one result
+    /// is the function's. `None`: a function of the guest crate.
+    pub body: Option<Body>,
 }
 
 /// One piece of an encoding pattern, most significant first.
@@ -102,6 +105,9 @@ pub struct Insn {
     pub overrides: Vec<String>,
     /// The decode hook, all fixed: evaluates `where`, the `let`s and `undefined when`; see [`Decode`].
     pub decode: Decode,
+    /// Whether branches whose target may ask may lead here: a body over fields and context whose root region has one `bool` result.
+    /// `None`: they may not.
+    pub lands: Option<Body>,
     pub asm: Vec<AsmForm>,
     /// `exec`. Begins with its own copy of the `let`s it uses (they are fixed values like any other).
     pub exec: Body,

@@ -50,7 +50,7 @@ fn op(model: &Model, body: &Body, op: &Op) -> String {
         Op::Un(o) => format!("{o:?}").to_lowercase(),
         Op::Bin(o) => format!("{o:?}").to_lowercase(),
         Op::Cmp(o) => format!("cmp_{o:?}").to_lowercase(),
-        Op::VUn(n) | Op::VBin(n) | Op::VShift(n) => format!("v_{n}").to_lowercase(),
+        Op::VUn(n) | Op::VBin(n) | Op::VTern(n) | Op::VShift(n) => format!("v_{n}").to_lowercase(),
         Op::FpUn(n) | Op::FpBin(n) | Op::FpCmp(n) => format!("fp_{n}").to_lowercase(),
         other => format!("{other:?}").to_lowercase(),
     }

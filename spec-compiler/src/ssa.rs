@@ -168,6 +168,7 @@ pub enum Op {
     /// E, vector. The name is that of `x86_backend::emit::VUnOp`.
     VUn(&'static str),
     VBin(&'static str),
+    VTern(&'static str),
     /// E, vector, amount (`int`).
     VShift(&'static str),
     /// a, b, then sixteen `int`s.

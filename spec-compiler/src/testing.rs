@@ -142,6 +142,7 @@ pub fn model() -> Model {
             never: true,
             ends_block: false,
             doc: String::new(),
+            body: None,
         }],
         ..Model::default()
     }
@@ -167,6 +168,7 @@ pub fn insn(name: &str, opcode: u32, fields: &[(&str, u32)], exec: Body) -> Insn
         requires: Vec::new(),
         overrides: Vec::new(),
         decode: crate::model::Decode::default(),
+        lands: None,
         asm: Vec::new(),
         exec,
     }

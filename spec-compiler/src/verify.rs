@@ -83,7 +83,7 @@ fn arity(op: &Op) -> Option<usize> {
         | Op::Ext
         | Op::FpUn(_)
         | Op::MemRead => 3,
-        Op::SetLane | Op::FpBin(_) | Op::FpCmp(_) | Op::FpCmpFlags | Op::FpConvert | Op::MemWrite => 4,
+        Op::SetLane | Op::VTern(_) | Op::FpBin(_) | Op::FpCmp(_) | Op::FpCmpFlags | Op::FpConvert | Op::MemWrite => 4,
         Op::FpRoundInt | Op::FpFma | Op::IntToFp | Op::MemAtomic | Op::MemCas | Op::SysregRead => 5,
         Op::FpToInt | Op::SysregWrite => 6,
         Op::Shuffle => 18,

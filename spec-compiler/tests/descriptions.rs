@@ -39,7 +39,11 @@ fn accepted() {
         for i in &model.insns {
             verified(&i.name, &i.decode.body);
             verified(&i.name, &i.exec);
+            i.lands.iter().for_each(|b| verified(&i.name, b));
             i.asm.iter().for_each(|a| verified(&i.name, &a.body));
+        }
+        for h in &model.helpers {
+            h.body.iter().for_each(|b| verified(&h.name, b));
         }
         for r in &model.sysregs {
             let bodies = [&r.get, &r.set, &r.read_when, &r.write_when];

@@ -234,6 +234,30 @@ pub enum VBinOp {
     Table,
     /// Nonzero (width 128) when the two vectors differ: for cumulative saturation; result lanes = a ^ b.
     SatDiff,
+    /// Four rounds of SHA-1 (`e` = 32) with `Ch`, `Parity` or `Maj` (FIPS 180-4, 4.1.1). Lanes 3 to 0 of `a` and of the result are
+    /// the standard's a, b, c, d. Lanes 3 to 0 of `b` are what the rounds add besides: the schedule's words with their
+    /// constants, and in the first e.
+    Sha1Choose,
+    Sha1Parity,
+    Sha1Majority,
+    /// Four words of the SHA-1 schedule (`e` = 32), the first in lane 3. Lanes 3 to 0 of `a` are the XOR of the words 8, 14 and 16
+    /// places before each, those of `b` the words 4 to 1 places before the first.
+    Sha1Schedule,
+    /// Half of four words of the SHA-256 schedule (`e` = 32), the first in lane 0: the words 16 places before, which are `a`, plus
+    /// sigma0 of the words 15 places before, of which the last is lane 0 of `b`.
+    Sha256Schedule0,
+    /// The other half: `a` plus sigma1 of the words 2 places before, which are lanes 2 and 3 of `b` and lanes 0 and 1 of the result.
+    Sha256Schedule1,
+}
+
+/// Lane-wise operations on 128-bit vectors with lanes of `e` bits, three operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum VTernOp {
+    /// Two rounds of SHA-256 (FIPS 180-4, 6.2.2; `e` = 32). Lanes 3 to 0 of `a` are the standard's a, b, e, f, those of `b` c, d, g, h.
+    /// Lanes 0 and 1 of `c` are the schedule's words plus their constants. The result is a, b, e, f after the rounds; c, d, g, h are
+    /// then what `a` was.
+    Sha256Rounds,
 }
 
 /// Lane-wise shifts by a constant amount.
@@ -490,6 +514,7 @@ pub trait Emit {
     fn splat(&mut self, e: Width, v: Self::V) -> Self::V;
     fn vun(&mut self, op: VUnOp, e: Width, a: Self::V) -> Self::V;
     fn vbin(&mut self, op: VBinOp, e: Width, a: Self::V, b: Self::V) -> Self::V;
+    fn vtern(&mut self, op: VTernOp, e: Width, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn vshift(&mut self, op: VShiftOp, e: Width, a: Self::V, amount: u32) -> Self::V;
     /// Byte `i` of the result is byte `idx[i]` of `b:a` (0..16 from `a`, 16..32 from `b`), or zero for >= 32.
     fn shuffle(&mut self, a: Self::V, b: Self::V, idx: [u8; 16]) -> Self::V;

@@ -6,7 +6,7 @@
 
 use crate::emit::{
     Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperDecl,
-    HelperId, HelperRet, Rounding, Slot, Stop, UnOp, VBinOp, VShiftOp, VUnOp, Width, flags,
+    HelperId, HelperRet, Rounding, Slot, Stop, UnOp, VBinOp, VShiftOp, VTernOp, VUnOp, Width, flags,
 };
 use crate::eval;
 use crate::guest::Guest;
@@ -276,6 +276,10 @@ impl<S, M: InterpMemory<S>> Emit for Interp<'_, S, M> {
 
     fn vbin(&mut self, op: VBinOp, e: Width, a: u128, b: u128) -> u128 {
         eval::vbin(op, e, a, b)
+    }
+
+    fn vtern(&mut self, op: VTernOp, e: Width, a: u128, b: u128, c: u128) -> u128 {
+        eval::vtern(op, e, a, b, c)
     }
 
     fn vshift(&mut self, op: VShiftOp, e: Width, a: u128, amount: u32) -> u128 {

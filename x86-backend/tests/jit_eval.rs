@@ -5,8 +5,8 @@
 use std::alloc::{Layout, alloc_zeroed};
 use std::mem::offset_of;
 use x86_backend::emit::{
-    BinOp, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, Slot, VBinOp, VShiftOp, VUnOp, Width,
-    flags,
+    BinOp, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, Slot, VBinOp, VShiftOp, VTernOp, VUnOp,
+    Width, flags,
 };
 use x86_backend::eval::entry::{EvalOp, eval_entry};
 use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
@@ -77,6 +77,7 @@ fn host_features() -> HostFeatures {
         (is_x86_feature_detected!("fma"), HostFeatures::FMA),
         (is_x86_feature_detected!("aes"), HostFeatures::AES),
         (is_x86_feature_detected!("pclmulqdq"), HostFeatures::PCLMUL),
+        (is_x86_feature_detected!("sha"), HostFeatures::SHA),
         (is_x86_feature_detected!("f16c"), HostFeatures::F16C),
     ] {
         if have {
@@ -92,6 +93,7 @@ fn widths(op: EvalOp) -> (Vec<Width>, Width) {
     match op {
         EvalOp::VUn { .. } | EvalOp::VShift { .. } => (vec![128], 128),
         EvalOp::VBin { .. } | EvalOp::Shuffle => (vec![128; 2], 128),
+        EvalOp::VTern { .. } => (vec![128; 3], 128),
         EvalOp::FpUn { fmt, lanes, .. } => (vec![fp(fmt, lanes)], fp(fmt, lanes)),
         EvalOp::FpBin { fmt, lanes, .. } | EvalOp::FpCmp { fmt, lanes, .. } => {
             (vec![fp(fmt, lanes); 2], fp(fmt, lanes))
@@ -110,6 +112,7 @@ fn emit<B: Emit>(b: &mut B, op: EvalOp, args: &[B::V], idx: [u8; 16]) -> B::V {
         EvalOp::VUn { op, e } => b.vun(op, e, args[0]),
         EvalOp::VBin { op, e } => b.vbin(op, e, args[0], args[1]),
         EvalOp::VShift { op, e, amount } => b.vshift(op, e, args[0], amount),
+        EvalOp::VTern { op, e } => b.vtern(op, e, args[0], args[1], args[2]),
         EvalOp::Shuffle => b.shuffle(args[0], args[1], idx),
         EvalOp::FpUn { op, fmt, lanes } => b.fp_un(op, fmt, lanes, args[0]),
         EvalOp::FpBin { op, fmt, lanes } => b.fp_bin(op, fmt, lanes, args[0], args[1]),
@@ -413,6 +416,11 @@ fn vector_operations() {
         }
     }
     ops.extend([(B::Table, 8), (B::PMulLow, 8), (B::PMulLow, 64)].map(|(op, e)| EvalOp::VBin { op, e }));
+    ops.extend(
+        [B::Sha1Choose, B::Sha1Parity, B::Sha1Majority, B::Sha1Schedule, B::Sha256Schedule0, B::Sha256Schedule1]
+            .map(|op| EvalOp::VBin { op, e: 32 }),
+    );
+    ops.push(EvalOp::VTern { op: VTernOp::Sha256Rounds, e: 32 });
     ops.extend([EvalOp::Shuffle; 40]);
     check(&ops, 60);
 }

@@ -74,6 +74,7 @@ fn host_features() -> HostFeatures {
         (is_x86_feature_detected!("fma"), HostFeatures::FMA),
         (is_x86_feature_detected!("aes"), HostFeatures::AES),
         (is_x86_feature_detected!("pclmulqdq"), HostFeatures::PCLMUL),
+        (is_x86_feature_detected!("sha"), HostFeatures::SHA),
         (is_x86_feature_detected!("f16c"), HostFeatures::F16C),
     ] {
         if have {

@@ -7,7 +7,6 @@ mod address;
 mod events;
 mod exceptions;
 mod float;
-mod pauth;
 mod psci;
 mod random;
 mod timer;
@@ -19,7 +18,6 @@ pub use exceptions::{
     raise_svc, raise_undefined, raise_wfx_trap, stack_changed, sysreg_trap, sysreg_undefined,
 };
 pub use float::{fpcr_written, fpsr_read, fpsr_written, note_inexact};
-pub use pauth::{pac_code, pac_insert, pac_remove};
 pub use psci::hvc;
 pub use random::random_number;
 pub use timer::{read_cntpct, read_cntvct, timer_ctl_read, timer_tval_read, timer_tval_written, timer_written};

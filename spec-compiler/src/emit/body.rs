@@ -76,6 +76,12 @@ impl<'a> BodyEmitter<'a> {
         self
     }
 
+    /// Gives the body's parameters names that nothing else in the function has.
+    pub fn name_params<'n>(&mut self, params: impl Iterator<Item = &'n str>) -> Vec<String> {
+        self.params = params.map(|p| self.names.fresh(p)).collect();
+        self.params.clone()
+    }
+
     /// Counts a use from outside the body, so that values the caller mentions several times get a name.
     pub fn note_use(&mut self, v: ValueId) {
         self.uses[v.index()] += 1;

@@ -4,6 +4,7 @@
 //! many small functions, because rustc's time grows faster than a function's size, and it has no inner attributes at its top
 //! level, because included text cannot.
 
+mod arrival;
 mod body;
 mod decode;
 mod disasm;
@@ -29,7 +30,7 @@ const IMPORTS: &str = "\
 use super::{ctx, fixed, helper, slots, support, sysreg_access};
 use x86_backend::emit::{
     Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperId, Rounding,
-    Slot, Stop, UnOp, VBinOp, VShiftOp, VUnOp,
+    Slot, Stop, UnOp, VBinOp, VShiftOp, VTernOp, VUnOp,
 };";
 
 /// Says where in the description something is, for comments.
@@ -54,6 +55,7 @@ pub fn emit(model: &Model, tree: &Node, locate: Locate<'_>) -> String {
     names(model, &mut t);
     helpers::emit(model, &mut t);
     decode::emit(model, tree, &mut t);
+    arrival::emit(model, &mut t);
     exec(model, &mut t, locate);
     sysregs::emit(model, &mut t);
     disasm::emit(model, &mut t);

@@ -232,6 +232,10 @@ impl BodyEmitter<'_> {
                 let (x, y) = (self.dynamic(args[1]), self.dynamic(args[2]));
                 format!("b.vbin(VBinOp::{op}, {}, {x}, {y})", self.arg_u32(id, 0))
             }
+            Op::VTern(op) => {
+                let (x, y, z) = (self.dynamic(args[1]), self.dynamic(args[2]), self.dynamic(args[3]));
+                format!("b.vtern(VTernOp::{op}, {}, {x}, {y}, {z})", self.arg_u32(id, 0))
+            }
             Op::VShift(op) => {
                 let v = self.dynamic(args[1]);
                 format!("b.vshift(VShiftOp::{op}, {}, {v}, {})", self.arg_u32(id, 0), self.arg_u32(id, 2))

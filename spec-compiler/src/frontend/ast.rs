@@ -164,6 +164,9 @@ pub struct Fn {
     pub params: Vec<Param>,
     pub result: Option<Type>,
     pub body: Block,
+    /// Becomes a function in Rust, which translated code calls.
+    pub outlined: bool,
+    pub doc: String,
 }
 
 #[derive(Clone, Debug)]
@@ -231,6 +234,8 @@ pub struct Insn {
     pub overrides: Vec<Ident>,
     pub where_: Option<Expr>,
     pub hook: Vec<Hook>,
+    /// `lands when`
+    pub lands: Option<Expr>,
     pub asm: Vec<AsmLine>,
     pub exec: Option<Block>,
 }

@@ -11,6 +11,9 @@ impl Lowerer<'_> {
         let prog = self.prog;
         if let Some(f) = prog.fns.get(&name.name) {
             let scope = self.bind_params(&name.name, &f.params, args, span)?;
+            if f.outlined && self.any_dynamic(&scope) {
+                return self.outlined_call(&name.name, &scope, span);
+            }
             return self.inlined(&name.name, span, scope, |l| match &f.result {
                 Some(ty) => {
                     let t = l.resolve_ty(ty)?;
@@ -42,6 +45,23 @@ impl Lowerer<'_> {
             return Ok(v);
         }
         self.builtin(&name.name, name.span, args, span, hint)
+    }
+
+    fn any_dynamic(&self, scope: &Scope) -> bool {
+        scope.iter().any(|(_, b)| matches!(b, Binding::Val(Val::Leaf(v)) if self.time(*v) == Time::Dynamic))
+    }
+
+    /// A call of an outlined function's Rust, with its arguments in the order of its parameters.
+    fn outlined_call(&mut self, name: &str, scope: &Scope, span: Span) -> Res<Val> {
+        // What is wrong with its declaration has been said.
+        let id = *self.prog.helper_ids.get(name).ok_or(Reported)?;
+        let mut args = Vec::new();
+        for (_, binding) in scope {
+            let Binding::Val(v) = binding else { return Err(Reported) };
+            args.push(self.leaf(v.clone(), span)?);
+        }
+        let result = self.prog.helpers[id.index()].result.unwrap_or(Ty::Unit);
+        Ok(Val::Leaf(self.emit(Op::Call(id), args, result, span)))
     }
 
     pub fn count<X>(&mut self, name: &str, wanted: usize, found: usize, span: Span) -> Res<X> {

@@ -84,6 +84,7 @@ fn insn_names(i: &ast::Insn, out: &mut Names) {
             Hook::Undefined(e) => expr_names(e, out),
         }
     }
+    i.lands.iter().for_each(|e| expr_names(e, out));
     for a in &i.asm {
         part_names(&a.parts, out);
         a.when.iter().for_each(|e| expr_names(e, out));

@@ -7,7 +7,7 @@ use super::program::Program;
 use super::uses::{Names, block_names, bound_names, expr_names, part_names, type_names};
 use crate::diag::{Error, Session, Span};
 use crate::model::{AsmForm, AsmPart, Decode, Field, Insn, Pattern, Piece, PieceKind};
-use crate::ssa::{FieldId, Time, Ty, ValueId};
+use crate::ssa::{Body, FieldId, Op, Time, Ty, ValueId};
 
 fn pattern(session: &mut Session, i: &ast::Insn, word_bits: u32) -> Option<Pattern> {
     let width = |k: &PatternPieceKind| match k {
@@ -123,6 +123,10 @@ pub fn insn(prog: &Program, session: &mut Session, i: &ast::Insn, word_bits: u32
     for line in &i.asm {
         asm.push(asm_form(prog, session, i, line, fields));
     }
+    let lands = match &i.lands {
+        Some(e) => Some(landing(prog, session, i, e, fields)?),
+        None => None,
+    };
     let exec = match &i.exec {
         None => {
             session.error(Error::new(i.name.span, "an instruction needs `exec { }`"));
@@ -147,10 +151,29 @@ pub fn insn(prog: &Program, session: &mut Session, i: &ast::Insn, word_bits: u32
         requires: i.requires.iter().map(|f| f.name.clone()).collect(),
         overrides: i.overrides.iter().map(|f| f.name.clone()).collect(),
         decode: decode?,
+        lands,
         asm: asm.into_iter().collect::<Option<_>>()?,
         exec: exec?.0,
         pattern,
     })
+}
+
+/// `lands when`: a condition on fields and context.
+fn landing(prog: &Program, session: &mut Session, i: &ast::Insn, e: &Expr, fields: &[Field]) -> Option<Body> {
+    let mut names = Names::new();
+    expr_names(e, &mut names);
+    let hooks = needed(&i.hook, names);
+    let (body, ()) = run(prog, session, fields, |l| {
+        lower_lets(l, &hooks)?;
+        let v = fixed_condition(l, e)?;
+        if l.body.values.iter().any(|v| v.op == Op::Pc) {
+            return l
+                .fail(e.span, "who branches to an instruction is asked wherever it stands: this can't depend on `PC`");
+        }
+        l.region().results = vec![v];
+        Ok(())
+    })?;
+    Some(body)
 }
 
 /// `where`, then the hook in order: each `undefined when` guards what follows it.

@@ -220,6 +220,7 @@ pub fn build(session: &mut Session, isa: Option<(String, u32, Span)>, items: Vec
     for x in &externs {
         helper(&mut prog, session, x);
     }
+    let outlined = super::outlined::declare(&mut prog, session);
     let mut consts: Vec<(&String, &Const)> = prog.consts.iter().collect();
     consts.sort_by_key(|(_, c)| (c.span.file, c.span.start));
     for (name, c) in consts {
@@ -230,6 +231,7 @@ pub fn build(session: &mut Session, isa: Option<(String, u32, Span)>, items: Vec
     for r in &registers {
         super::sysreg::storage(&mut prog, r, &mentioned);
     }
+    super::outlined::bodies(&mut prog, session, &outlined);
     for i in &insns {
         if let Some(i) = super::insn::insn(&prog, session, i, model.word_bits) {
             model.insns.push(i);
@@ -324,6 +326,7 @@ pub fn item_names(item: &Item, out: &mut Names) {
                     Hook::Undefined(e) => expr_names(e, out),
                 }
             }
+            i.lands.iter().for_each(|e| expr_names(e, out));
             for a in &i.asm {
                 part_names(&a.parts, out);
                 a.when.iter().for_each(|e| expr_names(e, out));
@@ -384,27 +387,38 @@ fn state_element(prog: &mut Program, session: &mut Session, s: &StateItem) {
     });
 }
 
-fn helper(prog: &mut Program, session: &mut Session, x: &ast::Extern) {
-    let mut params = Vec::new();
-    for p in &x.params {
-        let Some(ty) = const_type(prog, session, &p.ty) else { return };
+/// The types of a function that translated code calls. `kind` is for messages.
+pub(super) fn signature(
+    prog: &Program,
+    session: &mut Session,
+    kind: &str,
+    params: &[ast::Param],
+    result: Option<&ast::Type>,
+) -> Option<(Vec<(String, Ty)>, Option<Ty>)> {
+    let mut types = Vec::new();
+    for p in params {
+        let ty = const_type(prog, session, &p.ty)?;
         if ty == Ty::Flags {
-            session.error(Error::new(p.ty.span, "an extern function takes `int`, `bool` or `bits(W)`"));
-            return;
+            session.error(Error::new(p.ty.span, format!("an {kind} function takes `int`, `bool` or `bits(W)`")));
+            return None;
         }
-        params.push((p.name.name.clone(), ty));
+        types.push((p.name.name.clone(), ty));
     }
-    let result = match &x.result {
+    let result = match result {
         None => None,
-        Some(t) => match const_type(prog, session, t) {
-            Some(ty @ (Ty::Bool | Ty::Bits(_))) => Some(ty),
-            Some(_) => {
-                session.error(Error::new(t.span, "an extern function gives `bool` or `bits(W)`"));
-                return;
+        Some(t) => match const_type(prog, session, t)? {
+            ty @ (Ty::Bool | Ty::Bits(_)) => Some(ty),
+            _ => {
+                session.error(Error::new(t.span, format!("an {kind} function gives `bool` or `bits(W)`")));
+                return None;
             }
-            None => return,
         },
     };
+    Some((types, result))
+}
+
+fn helper(prog: &mut Program, session: &mut Session, x: &ast::Extern) {
+    let Some((params, result)) = signature(prog, session, "extern", &x.params, x.result.as_ref()) else { return };
     if x.never && result.is_some() {
         session.error(Error::new(x.name.span, "a `never` function has no result"));
     }
@@ -418,5 +432,6 @@ fn helper(prog: &mut Program, session: &mut Session, x: &ast::Extern) {
         never: x.never,
         ends_block: x.ends_block,
         doc: x.doc.clone(),
+        body: None,
     });
 }

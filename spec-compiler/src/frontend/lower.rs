@@ -386,6 +386,7 @@ impl<'a> Lowerer<'a> {
             | Op::StateSet(_)
             | Op::VUn(_)
             | Op::VBin(_)
+            | Op::VTern(_)
             | Op::VShift(_)
             | Op::Shuffle
             | Op::Ext

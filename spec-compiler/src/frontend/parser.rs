@@ -28,8 +28,9 @@ pub struct Parser<'a> {
     at: usize,
 }
 
-const ITEM_WORDS: &[&str] =
-    &["isa", "include", "feature", "const", "names", "state", "fn", "view", "extern", "asm", "insn", "sysreg"];
+const ITEM_WORDS: &[&str] = &[
+    "isa", "include", "feature", "const", "names", "state", "fn", "outlined", "view", "extern", "asm", "insn", "sysreg",
+];
 
 pub fn parse_file(session: &mut Session, file: u32) -> File {
     let end = session.text(file).len();
@@ -236,13 +237,14 @@ impl<'a> Parser<'a> {
                 let items = self.state()?;
                 out.items.push(Item::State(items));
             }
-            "fn" => {
-                self.bump();
+            "fn" | "outlined" => {
+                let outlined = self.eat_word("outlined");
+                self.expect_word("fn")?;
                 let name = self.ident()?;
                 let params = self.params("(", ")")?;
                 let result = if self.eat("->") { Some(self.ty()?) } else { None };
                 let body = self.block()?;
-                out.items.push(Item::Fn(Fn { name, params, result, body }));
+                out.items.push(Item::Fn(Fn { name, params, result, body, outlined, doc }));
             }
             "view" => {
                 self.bump();
@@ -411,6 +413,7 @@ impl<'a> Parser<'a> {
             overrides: Vec::new(),
             where_: None,
             hook: Vec::new(),
+            lands: None,
             asm: Vec::new(),
             exec: None,
         };
@@ -435,6 +438,14 @@ impl<'a> Parser<'a> {
                 let e = self.expr()?;
                 self.expect(";")?;
                 insn.hook.push(Hook::Undefined(e));
+            } else if self.is_word("lands") {
+                let span = self.bump().span;
+                self.expect_word("when")?;
+                if insn.lands.is_some() {
+                    return self.fail(span, "a second `lands when`");
+                }
+                insn.lands = Some(self.expr()?);
+                self.expect(";")?;
             } else if self.is_word("asm") {
                 self.bump();
                 let (_, span) = self.string()?;
@@ -450,7 +461,7 @@ impl<'a> Parser<'a> {
                 }
                 insn.exec = Some(block);
             } else {
-                return self.expected("`let`, `undefined when`, `asm` or `exec`");
+                return self.expected("`let`, `undefined when`, `lands when`, `asm` or `exec`");
             }
         }
         self.expect("}")?;

@@ -58,7 +58,16 @@ const V_BIN: &[(&str, &str)] = &[
     ("v_trans_odd", "TransOdd"),
     ("v_table", "Table"),
     ("v_sat_diff", "SatDiff"),
+    ("v_sha1_choose", "Sha1Choose"),
+    ("v_sha1_parity", "Sha1Parity"),
+    ("v_sha1_majority", "Sha1Majority"),
+    ("v_sha1_schedule", "Sha1Schedule"),
+    ("v_sha256_schedule0", "Sha256Schedule0"),
+    ("v_sha256_schedule1", "Sha256Schedule1"),
 ];
+
+/// Language name to `VTernOp`.
+const V_TERN: &[(&str, &str)] = &[("v_sha256_rounds", "Sha256Rounds")];
 
 const V_SHIFT: &[(&str, &str)] = &[("v_shl", "Shl"), ("v_shr", "Shr"), ("v_sar", "Sar")];
 
@@ -97,7 +106,7 @@ fn find(table: &[(&'static str, &'static str)], name: &str) -> Option<&'static s
 /// Is it one of these builtins?
 #[must_use]
 pub fn is_vector_builtin(name: &str) -> bool {
-    [V_UN, V_BIN, V_SHIFT, FP_UN, FP_BIN, FP_CMP].iter().any(|t| find(t, name).is_some())
+    [V_UN, V_BIN, V_TERN, V_SHIFT, FP_UN, FP_BIN, FP_CMP].iter().any(|t| find(t, name).is_some())
         || [
             "lane",
             "set_lane",
@@ -150,6 +159,12 @@ impl Lowerer<'_> {
             let e = self.int_expr(&a[0])?;
             let (x, y) = (self.vector(&a[1])?, self.vector(&a[2])?);
             return Ok(self.emit(Op::VBin(op), vec![e, x, y], V128, span));
+        }
+        if let Some(op) = find(V_TERN, name) {
+            self.args(name, a, 4, span)?;
+            let e = self.int_expr(&a[0])?;
+            let (x, y, z) = (self.vector(&a[1])?, self.vector(&a[2])?, self.vector(&a[3])?);
+            return Ok(self.emit(Op::VTern(op), vec![e, x, y, z], V128, span));
         }
         if let Some(op) = find(V_SHIFT, name) {
             self.args(name, a, 3, span)?;

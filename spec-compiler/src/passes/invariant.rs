@@ -112,7 +112,8 @@ fn movable(model: &Model, op: &Op, changes: &Changes) -> bool {
             model.state[s.index()].context || matches!(changes, Changes::Elements(set) if !set.contains(s))
         }
         Op::Un(_) | Op::Bin(_) | Op::Cmp(_) | Op::Zext | Op::Sext | Op::Extract | Op::Concat | Op::Select => true,
-        Op::ShlInt | Op::ShrInt | Op::SarInt | Op::RorInt | Op::Lane | Op::Splat | Op::VBin(_) | Op::VShift(_) => true,
+        Op::ShlInt | Op::ShrInt | Op::SarInt | Op::RorInt | Op::Lane | Op::Splat => true,
+        Op::VBin(_) | Op::VTern(_) | Op::VShift(_) => true,
         Op::BitToBool | Op::BoolToBit | Op::BoolNot | Op::BoolAnd | Op::BoolOr | Op::BoolEq => true,
         Op::Field(_) | Op::ToInt => true,
         op => is_constant(op) && !has_effect(model, op),

@@ -62,11 +62,12 @@ impl FromStr for OptLevel {
 /// Rounds of a level after which it counts as finished even if it still finds something.
 const ROUNDS: usize = 8;
 
-/// Runs the passes of a level over every body. With `dump`, the bodies of that instruction or system register are printed
+/// Runs the passes of a level over every body. With `dump`, the bodies of that instruction, system register or function are printed
 /// to standard error before and after.
 pub fn optimise(model: &mut Model, level: OptLevel, dump: Option<&str>) {
     let mut insns = std::mem::take(&mut model.insns);
     let mut sysregs = std::mem::take(&mut model.sysregs);
+    let mut outlined: Vec<Option<Body>> = model.helpers.iter_mut().map(|h| h.body.take()).collect();
     let one = |name: &str, body: &mut Body| {
         let show = dump == Some(name);
         if show {
@@ -79,14 +80,25 @@ pub fn optimise(model: &mut Model, level: OptLevel, dump: Option<&str>) {
     };
     for insn in &mut insns {
         one(&insn.name, &mut insn.exec);
+        if let Some(lands) = &mut insn.lands {
+            one(&insn.name, lands);
+        }
     }
     for r in &mut sysregs {
         for body in [&mut r.get, &mut r.set, &mut r.read_when, &mut r.write_when].into_iter().flatten() {
             one(&r.name, body);
         }
     }
+    for (h, body) in model.helpers.iter().zip(&mut outlined) {
+        if let Some(body) = body {
+            one(&h.name, body);
+        }
+    }
     model.insns = insns;
     model.sysregs = sysregs;
+    for (h, body) in model.helpers.iter_mut().zip(outlined) {
+        h.body = body;
+    }
 }
 
 /// Runs the passes of a level over one body. Its root region's results stay its results.

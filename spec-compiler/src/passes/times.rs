@@ -15,6 +15,7 @@ pub fn dynamic_by_nature(model: &Model, op: &Op) -> bool {
         Op::StateGet(id) => !model.state[id.index()].context,
         Op::VUn(_)
         | Op::VBin(_)
+        | Op::VTern(_)
         | Op::VShift(_)
         | Op::Shuffle
         | Op::Ext

@@ -6,7 +6,8 @@
 
 use super::{fp, mask};
 use crate::emit::{
-    BinOp, CmpOp, Cond, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, UnOp, VBinOp, VShiftOp, VUnOp, Width,
+    BinOp, CmpOp, Cond, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, UnOp, VBinOp, VShiftOp, VTernOp, VUnOp,
+    Width,
 };
 use crate::runtime::{FpEnv, Runtime, event};
 use core::sync::atomic::Ordering;
@@ -84,6 +85,10 @@ pub enum EvalOp {
     },
     /// The indices are the third operand.
     Shuffle,
+    VTern {
+        op: VTernOp,
+        e: Width,
+    },
     FpUn {
         op: FpUnOp,
         fmt: FpFmt,
@@ -152,7 +157,8 @@ code! {
         AesMixColumns AesInvMixColumns;
     VBinOp: Add Sub Mul CmpEq CmpSgt CmpSge CmpUgt CmpUge SMin SMax UMin UMax SAddSat UAddSat SSubSat USubSat UAvgRound
         UAbd SAbd UMulLow SMulLow PMulLow AddPairs UShlVar SShlVar ZipLow ZipHigh UnzipEven UnzipOdd TransEven TransOdd
-        Table SatDiff;
+        Table SatDiff Sha1Choose Sha1Parity Sha1Majority Sha1Schedule Sha256Schedule0 Sha256Schedule1;
+    VTernOp: Sha256Rounds;
     VShiftOp: Shl Shr Sar;
     FpFmt: F16 F32 F64;
     Rounding: Nearest Up Down Zero NearestAway Odd Dynamic;
@@ -185,6 +191,7 @@ impl EvalOp {
             EvalOp::VBin { op, e } => [17, op as u8, e as u8, 0, 0, 0],
             EvalOp::VShift { op, e, amount } => [18, op as u8, e as u8, amount as u8, 0, 0],
             EvalOp::Shuffle => [19, 0, 0, 0, 0, 0],
+            EvalOp::VTern { op, e } => [20, op as u8, e as u8, 0, 0, 0],
             EvalOp::FpUn { op, fmt, lanes } => {
                 let (code, rounding, exact) = match op {
                     FpUnOp::Sqrt => (0, 0, false),
@@ -193,17 +200,17 @@ impl EvalOp {
                     FpUnOp::RsqrtEstimate => (3, 0, false),
                     FpUnOp::RecipExponent => (4, 0, false),
                 };
-                [20, code, fmt as u8, lanes as u8, rounding, exact as u8]
+                [21, code, fmt as u8, lanes as u8, rounding, exact as u8]
             }
-            EvalOp::FpBin { op, fmt, lanes } => [21, op as u8, fmt as u8, lanes as u8, 0, 0],
-            EvalOp::FpFma { fmt, lanes } => [22, fmt as u8, lanes as u8, 0, 0, 0],
-            EvalOp::FpCmp { op, fmt, lanes } => [23, op as u8, fmt as u8, lanes as u8, 0, 0],
-            EvalOp::FpCmpFlags { fmt, signaling } => [24, fmt as u8, signaling as u8, 0, 0, 0],
-            EvalOp::FpConvert { from, to, rounding } => [25, from as u8, to as u8, rounding as u8, 0, 0],
+            EvalOp::FpBin { op, fmt, lanes } => [22, op as u8, fmt as u8, lanes as u8, 0, 0],
+            EvalOp::FpFma { fmt, lanes } => [23, fmt as u8, lanes as u8, 0, 0, 0],
+            EvalOp::FpCmp { op, fmt, lanes } => [24, op as u8, fmt as u8, lanes as u8, 0, 0],
+            EvalOp::FpCmpFlags { fmt, signaling } => [25, fmt as u8, signaling as u8, 0, 0, 0],
+            EvalOp::FpConvert { from, to, rounding } => [26, from as u8, to as u8, rounding as u8, 0, 0],
             EvalOp::FpToInt { fmt, n, signed, fbits, rounding } => {
-                [26, fmt as u8, n as u8, signed as u8, fbits as u8, rounding as u8]
+                [27, fmt as u8, n as u8, signed as u8, fbits as u8, rounding as u8]
             }
-            EvalOp::IntToFp { n, signed, fbits, fmt } => [27, n as u8, signed as u8, fbits as u8, fmt as u8, 0],
+            EvalOp::IntToFp { n, signed, fbits, fmt } => [28, n as u8, signed as u8, fbits as u8, fmt as u8, 0],
         };
         let [a, b, c, d, e, f] = bytes;
         u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
@@ -235,7 +242,8 @@ impl EvalOp {
             17 => EvalOp::VBin { op: Code::of(a)?, e: w(b) },
             18 => EvalOp::VShift { op: Code::of(a)?, e: w(b), amount: w(c) },
             19 => EvalOp::Shuffle,
-            20 => {
+            20 => EvalOp::VTern { op: Code::of(a)?, e: w(b) },
+            21 => {
                 let op = match a {
                     0 => FpUnOp::Sqrt,
                     1 => FpUnOp::RoundInt { rounding: Code::of(d)?, exact: e != 0 },
@@ -246,13 +254,13 @@ impl EvalOp {
                 };
                 EvalOp::FpUn { op, fmt: Code::of(b)?, lanes: w(c) }
             }
-            21 => EvalOp::FpBin { op: Code::of(a)?, fmt: Code::of(b)?, lanes: w(c) },
-            22 => EvalOp::FpFma { fmt: Code::of(a)?, lanes: w(b) },
-            23 => EvalOp::FpCmp { op: Code::of(a)?, fmt: Code::of(b)?, lanes: w(c) },
-            24 => EvalOp::FpCmpFlags { fmt: Code::of(a)?, signaling: b != 0 },
-            25 => EvalOp::FpConvert { from: Code::of(a)?, to: Code::of(b)?, rounding: Code::of(c)? },
-            26 => EvalOp::FpToInt { fmt: Code::of(a)?, n: w(b), signed: c != 0, fbits: w(d), rounding: Code::of(e)? },
-            27 => EvalOp::IntToFp { n: w(a), signed: b != 0, fbits: w(c), fmt: Code::of(d)? },
+            22 => EvalOp::FpBin { op: Code::of(a)?, fmt: Code::of(b)?, lanes: w(c) },
+            23 => EvalOp::FpFma { fmt: Code::of(a)?, lanes: w(b) },
+            24 => EvalOp::FpCmp { op: Code::of(a)?, fmt: Code::of(b)?, lanes: w(c) },
+            25 => EvalOp::FpCmpFlags { fmt: Code::of(a)?, signaling: b != 0 },
+            26 => EvalOp::FpConvert { from: Code::of(a)?, to: Code::of(b)?, rounding: Code::of(c)? },
+            27 => EvalOp::FpToInt { fmt: Code::of(a)?, n: w(b), signed: c != 0, fbits: w(d), rounding: Code::of(e)? },
+            28 => EvalOp::IntToFp { n: w(a), signed: b != 0, fbits: w(c), fmt: Code::of(d)? },
             _ => return None,
         })
     }
@@ -297,6 +305,7 @@ impl EvalOp {
             EvalOp::VBin { op, e } => super::vbin(op, e, a, b),
             EvalOp::VShift { op, e, amount } => super::vshift(op, e, a, amount),
             EvalOp::Shuffle => super::shuffle(a, b, c.to_le_bytes()),
+            EvalOp::VTern { op, e } => super::vtern(op, e, a, b, c),
             EvalOp::FpUn { op, fmt, lanes } => fp::un(env, op, fmt, lanes, a),
             EvalOp::FpBin { op, fmt, lanes } => fp::bin(env, op, fmt, lanes, a, b),
             EvalOp::FpFma { fmt, lanes } => fp::fma(env, fmt, lanes, a, b, c),
@@ -342,6 +351,7 @@ mod tests {
         ops.extend(every(|op| EvalOp::VUn { op, e: 8 }));
         ops.extend(every(|op| EvalOp::VBin { op, e: 32 }));
         ops.extend(every(|op| EvalOp::VShift { op, e: 16, amount: 16 }));
+        ops.extend(every(|op| EvalOp::VTern { op, e: 32 }));
         ops.extend(every(|op| EvalOp::FpBin { op, fmt, lanes: 2 }));
         ops.extend(every(|op| EvalOp::FpCmp { op, fmt, lanes: 2 }));
         ops.extend(every(|fmt| EvalOp::FpFma { fmt, lanes: 1 }));
@@ -370,6 +380,7 @@ mod tests {
         ]);
         for op in ops {
             assert_eq!(EvalOp::unpack(op.pack()), Some(op));
+            assert_eq!(op.pack() & 255 >= crate::jit::ir::FIRST_FP, op.uses_fp_env(), "{op:?}");
         }
         assert_eq!(EvalOp::unpack(0xff), None);
     }

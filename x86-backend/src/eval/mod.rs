@@ -8,9 +8,10 @@
 mod aes;
 pub mod entry;
 pub mod fp;
+mod sha;
 mod vector;
 
-pub use vector::{lane, set_lane, shuffle, splat, vbin, vshift, vun};
+pub use vector::{lane, set_lane, shuffle, splat, vbin, vshift, vtern, vun};
 
 use crate::emit::{AtomicOp, BinOp, CmpOp, Cond, UnOp, Width};
 

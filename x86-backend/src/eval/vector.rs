@@ -1,7 +1,7 @@
 //! Vector operations, lane by lane. Lane widths are 8, 16, 32 and 64.
 
-use super::{aes, mask, signed};
-use crate::emit::{VBinOp, VShiftOp, VUnOp, Width};
+use super::{aes, mask, sha, signed};
+use crate::emit::{VBinOp, VShiftOp, VTernOp, VUnOp, Width};
 
 /// Lane `i` of `e` bits.
 #[inline]
@@ -155,6 +155,21 @@ pub fn vbin(op: VBinOp, e: Width, a: u128, b: u128) -> u128 {
             u128::from_le_bytes(index.map(|i| table.get(usize::from(i)).copied().unwrap_or(0)))
         }
         VBinOp::SatDiff => a ^ b,
+        VBinOp::Sha1Choose => sha::sha1_rounds(sha::choose, a, b),
+        VBinOp::Sha1Parity => sha::sha1_rounds(sha::parity, a, b),
+        VBinOp::Sha1Majority => sha::sha1_rounds(sha::majority, a, b),
+        VBinOp::Sha1Schedule => sha::sha1_schedule(a, b),
+        VBinOp::Sha256Schedule0 => sha::sha256_schedule0(a, b),
+        VBinOp::Sha256Schedule1 => sha::sha256_schedule1(a, b),
+    }
+}
+
+/// `_e` is 32.
+#[inline]
+#[must_use]
+pub fn vtern(op: VTernOp, _e: Width, a: u128, b: u128, c: u128) -> u128 {
+    match op {
+        VTernOp::Sha256Rounds => sha::sha256_rounds(a, b, c),
     }
 }
 

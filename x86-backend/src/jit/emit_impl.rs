@@ -1,11 +1,11 @@
 //! The builder as a consumer of generated semantics.
 
-use super::Builder;
 use super::build::{container, mask64, storage};
 use super::ir::{Code, NO_RESULT, Op, Val};
+use super::{Builder, HostFeatures};
 use crate::emit::{
     Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperId, Rounding,
-    Slot, Stop, UnOp, VBinOp, VShiftOp, VUnOp, Width, flags,
+    Slot, Stop, UnOp, VBinOp, VShiftOp, VTernOp, VUnOp, Width, flags,
 };
 use crate::eval::entry::EvalOp;
 
@@ -88,14 +88,26 @@ impl Emit for Builder<'_> {
         self.b_mut().eval(EvalOp::VUn { op, e }, 128, [a, N, N])
     }
     fn vbin(&mut self, op: VBinOp, e: Width, a: Val, b: Val) -> Val {
+        if !self.jit.cfg.features.contains(HostFeatures::SHA)
+            && let Some(v) = self.b_mut().expand_hash(op, a, b)
+        {
+            return v;
+        }
         self.b_mut().eval(EvalOp::VBin { op, e }, 128, [a, b, N])
+    }
+    fn vtern(&mut self, op: VTernOp, e: Width, a: Val, b: Val, c: Val) -> Val {
+        if !self.jit.cfg.features.contains(HostFeatures::SHA) {
+            return match op {
+                VTernOp::Sha256Rounds => self.b_mut().expand_sha256_rounds(a, b, c),
+            };
+        }
+        self.b_mut().eval(EvalOp::VTern { op, e }, 128, [a, b, c])
     }
     fn vshift(&mut self, op: VShiftOp, e: Width, a: Val, amount: u32) -> Val {
         self.b_mut().eval(EvalOp::VShift { op, e, amount }, 128, [a, N, N])
     }
     fn shuffle(&mut self, a: Val, b: Val, idx: [u8; 16]) -> Val {
-        let idx = self.b_mut().vector(u128::from_le_bytes(idx));
-        self.b_mut().eval(EvalOp::Shuffle, 128, [a, b, idx])
+        self.b_mut().shuffle(a, b, idx)
     }
 
     fn fp_un(&mut self, op: FpUnOp, fmt: FpFmt, lanes: u32, a: Val) -> Val {

@@ -8,7 +8,8 @@
 //! Control flow is structured: `If .. Else .. EndIf` followed by `Phi`s, with links between the three markers. An arm
 //! that leaves the block ends in `Goto`, `GotoInd`, `Leave` or a call that never returns, and does not join.
 
-use crate::emit::Cond;
+use crate::emit::{Cond, FpFmt, FpUnOp};
+use crate::eval::entry::EvalOp;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -445,7 +446,7 @@ impl Ir {
 }
 
 /// Kinds of packed operations from this one on use the floating-point environment.
-pub const FIRST_FP: u64 = 20;
+pub const FIRST_FP: u64 = EvalOp::FpUn { op: FpUnOp::Sqrt, fmt: FpFmt::F64, lanes: 1 }.pack() & 255;
 
 /// `w` of operations that define nothing.
 pub const NO_RESULT: u8 = 1;

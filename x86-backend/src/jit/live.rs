@@ -3,9 +3,11 @@
 
 use super::ir::{Code, NO_RESULT, Op};
 use super::regs::Gen;
+use crate::emit::FpFmt;
+use crate::eval::entry::EvalOp;
 
 /// The packed kind of conversions from integers, whose operand is one.
-const INT_TO_FP: u64 = 27;
+const INT_TO_FP: u64 = EvalOp::IntToFp { n: 64, signed: true, fbits: 0, fmt: FpFmt::F64 }.pack() & 255;
 
 impl Gen {
     /// Fills `uses` and `wants_xmm` for the block in `ir`.

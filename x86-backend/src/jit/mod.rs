@@ -9,8 +9,8 @@
 //! Every operation without one is a call to its reference semantics ([`crate::eval`]), so lowerings are optional. One is a
 //! method on `Gen` that is given the value to define and its operation: `use_gpr` / `use_xmm` give an operand in a
 //! register (not to be changed), `def_gpr` / `def_xmm` a register for the result, `def_from` / `def_xmm_from` the same
-//! starting out as a copy of an operand, `scratch` / `scratch_xmm` a temporary, `fixed` a particular register (ask for
-//! fixed ones first: what was in it moves). All stay pinned until the operation's end, where `end_op` counts its operands
+//! starting out as a copy of an operand, `scratch` / `scratch_xmm` a temporary, `fixed` / `fixed_xmm` a particular register (ask
+//! for fixed ones first: what was in it moves). All stay pinned until the operation's end, where `end_op` counts its operands
 //! as used. `wants_xmm` tells whether a scalar result is better made in a vector register; scalars in vector registers
 //! may have anything above their container.
 
@@ -25,6 +25,7 @@ mod emit_impl;
 mod features;
 mod flags;
 mod fp;
+mod hash;
 mod int;
 pub mod ir;
 mod live;

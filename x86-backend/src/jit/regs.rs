@@ -569,6 +569,23 @@ impl Gen {
         self.evict_xmm(Xmm(i));
         Xmm(i)
     }
+    /// One particular vector register with nothing in it, pinned. What was in it moves elsewhere. No result waits for a check.
+    pub fn fixed_xmm(&mut self, x: Xmm) {
+        debug_assert!(self.waiting.is_empty(), "results that wait stay in their registers");
+        let v = self.place.xmms[usize::from(x.0)];
+        self.pin_xmm(x);
+        if v == NONE {
+            return;
+        }
+        if self.has_free_xmm() && !self.is_const(Val(v)) {
+            let d = self.scratch_xmm();
+            self.asm.movaps(d, x);
+            self.place.set_xmm(x, NONE);
+            self.set_xmm(Val(v), d);
+        } else {
+            self.evict_xmm(x);
+        }
+    }
     pub fn assign_xmm(&mut self, v: Val, x: Xmm) {
         self.set_xmm(v, x);
     }

@@ -6,9 +6,10 @@
 
 use super::asm::{Opc, Rm, Xmm};
 use super::features::HostFeatures;
+use super::hash::Hash;
 use super::ir::{Code, Op, Val};
 use super::regs::Gen;
-use crate::emit::{VBinOp, VShiftOp, VUnOp};
+use crate::emit::{VBinOp, VShiftOp, VTernOp, VUnOp};
 use crate::eval;
 use crate::eval::entry::EvalOp;
 
@@ -33,7 +34,9 @@ const PUNPCKLWD: Opc = p(0x61);
 const PUNPCKLQDQ: Opc = p(0x6c);
 const PUNPCKHQDQ: Opc = p(0x6d);
 const PSHUFD: Opc = p(0x70);
+const SHUFPS: Opc = Opc::new(0, 1, 0xc6);
 const PBLENDW: Opc = p3a(0x0e);
+const PALIGNR: Opc = p3a(0x0f);
 
 /// The row of a family of instructions for lanes of `e` bits.
 const fn by_lane(e: u32, ops: [Option<Opc>; 4]) -> Option<Opc> {
@@ -231,6 +234,7 @@ impl Gen {
                 true
             }
             EvalOp::Shuffle => self.lower_permutation(v, op),
+            EvalOp::VTern { op: VTernOp::Sha256Rounds, .. } => self.lower_sha256_rounds(v, op),
             _ => false,
         }
     }
@@ -385,6 +389,9 @@ impl Gen {
                 self.asm.sse(opc, d, b);
             }
             return true;
+        }
+        if let Some(hash) = Hash::of(kind) {
+            return self.lower_hash(v, op, hash);
         }
         let avx2 = self.has(HostFeatures::AVX2);
         let available = match kind {
@@ -557,7 +564,7 @@ impl Gen {
                 }
                 self.v3(if e == 8 { PACKUSWB } else { PACKUSDW }, d, d, t);
             }
-            32 => self.v3i(Opc::new(0, 1, 0xc6), d, a, b, if odd { 0xdd } else { 0x88 }),
+            32 => self.v3i(SHUFPS, d, a, b, if odd { 0xdd } else { 0x88 }),
             _ => self.v3(if odd { PUNPCKHQDQ } else { PUNPCKLQDQ }, d, a, b),
         }
     }
@@ -636,7 +643,12 @@ impl Gen {
             let (a, b) = (self.use_xmm(op.va()), self.use_xmm(op.vb()));
             let d = self.def_xmm(v);
             if idx[0] < 16 && idx.iter().enumerate().all(|(i, &x)| x == idx[0] + i as u8) {
-                self.v3i(p3a(0x0f), d, b, a, idx[0]);
+                self.v3i(PALIGNR, d, b, a, idx[0]);
+                return true;
+            }
+            if let Some((swapped, imm)) = dword_halves(idx) {
+                let (x, y) = if swapped { (b, a) } else { (a, b) };
+                self.v3i(SHUFPS, d, x, y, imm);
                 return true;
             }
             let t = self.scratch_xmm();
@@ -653,11 +665,29 @@ impl Gen {
             self.v2i(PSHUFD, d, s, imm);
         } else if (0..16).all(|i| if i < 8 { usize::from(idx[i]) == i } else { idx[i] >= 32 }) {
             self.asm.movq_xx(d, s);
+        } else if (0..16).all(|i| idx[i] < 16 && usize::from(idx[i]) == (usize::from(idx[0]) + i) % 16) {
+            self.v3i(PALIGNR, d, s, s, idx[0]);
         } else {
             self.v3k(PSHUFB, d, s, u128::from_le_bytes(idx.map(|i| if i < 16 { i } else { 0x80 })));
         }
         true
     }
+}
+
+/// Two 32-bit lanes of one operand under two of the other, as the immediate of SHUFPS; and whether those of the second come first.
+fn dword_halves(idx: [u8; 16]) -> Option<(bool, u8)> {
+    let swapped = idx[0] >= 16;
+    let low = if swapped { 16..32 } else { 0..16 };
+    let halves = idx.iter().enumerate().all(|(i, x)| *x < 32 && low.contains(x) == (i < 8));
+    let imm = dword_pattern(idx.map(|i| i % 16))?;
+    halves.then_some((swapped, imm))
+}
+
+/// How many instructions [`Gen::lower_permutation`] takes, for the builder to decide whether to put two into one.
+pub(super) fn permutation_cost(idx: [u8; 16]) -> u32 {
+    let (from_a, from_b) = (idx.iter().any(|&i| i < 16), idx.iter().any(|&i| (16..32).contains(&i)));
+    let window = idx[0] < 16 && idx.iter().enumerate().all(|(i, &x)| x == idx[0] + i as u8);
+    if from_a && from_b && !window && dword_halves(idx).is_none() { 3 } else { 1 }
 }
 
 /// A permutation of whole 32-bit lanes as the immediate of PSHUFD.

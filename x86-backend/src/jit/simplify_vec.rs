@@ -2,8 +2,12 @@
 
 use super::build::{Build, container};
 use super::ir::{Code, FIRST_FP, Op, Val};
+use super::simd::permutation_cost;
 use crate::emit::{BinOp, CmpOp, FLAGS, UnOp, Width};
 use crate::eval::{self, entry::EvalOp};
+
+/// The index of no byte of a shuffle's operands.
+const ZERO: u8 = 0x80;
 
 impl Build {
     /// The vector `hi:lo` of two 64-bit values.
@@ -150,6 +154,59 @@ impl Build {
             }
             _ => self.eval(EvalOp::Cmp { op, n: 128 }, 1, [a, b, Val::NONE]),
         }
+    }
+
+    /// Bytes of `b:a`, see [`crate::emit::Emit::shuffle`]. Shuffles of shuffles are taken together, so that state which stands in
+    /// another order than operations want it, and is put back in order behind each, stays as it is between them.
+    pub fn shuffle(&mut self, a: Val, b: Val, idx: [u8; 16]) -> Val {
+        let (mut sources, mut bytes, mut many) = ([Val::NONE; 2], [ZERO; 16], false);
+        for (byte, i) in bytes.iter_mut().zip(idx) {
+            let source = match i {
+                0..16 => Some((a, i)),
+                16..32 => Some((b, i - 16)),
+                _ => None,
+            };
+            let Some((v, i)) = source.and_then(|(v, i)| self.byte_source(v, i)) else { continue };
+            match sources.iter().position(|s| *s == v || *s == Val::NONE) {
+                Some(k) => {
+                    sources[k] = v;
+                    *byte = 16 * k as u8 + i;
+                }
+                None => many = true,
+            }
+        }
+        if many || permutation_cost(bytes) > permutation_cost(idx) {
+            return self.shuffle_as_is(a, b, idx);
+        }
+        let [a, b] = sources;
+        if a == Val::NONE {
+            return self.vector(0);
+        }
+        if (0..16).all(|i| bytes[i] == i as u8) {
+            return a;
+        }
+        self.shuffle_as_is(a, if b == Val::NONE { a } else { b }, bytes)
+    }
+
+    /// Where byte `i` of a vector comes from, if that is a shuffle; `None`: it is zero.
+    fn byte_source(&self, v: Val, i: u8) -> Option<(Val, u8)> {
+        let op = self.op(v);
+        if op.code == Code::Eval
+            && EvalOp::unpack(op.imm) == Some(EvalOp::Shuffle)
+            && let Some(idx) = self.konst128(op.vc())
+        {
+            return match idx.to_le_bytes()[usize::from(i & 15)] {
+                j @ 0..16 => Some((op.va(), j)),
+                j @ 16..32 => Some((op.vb(), j - 16)),
+                _ => None,
+            };
+        }
+        Some((v, i))
+    }
+
+    fn shuffle_as_is(&mut self, a: Val, b: Val, idx: [u8; 16]) -> Val {
+        let idx = self.vector(u128::from_le_bytes(idx));
+        self.eval(EvalOp::Shuffle, 128, [a, b, idx])
     }
 
     /// An operation recorded as such; lowered inline where there is a way, else by a call to its reference semantics.

@@ -2,8 +2,8 @@
 
 use super::listing::body;
 use super::machine::{BASE, Compiler, Machine, START, State, host_features, slot};
-use crate::emit::{Access, BinOp, BranchKind, CmpOp, Cond, Emit, Stop, UnOp};
-use crate::jit::{BlockContext, Builder};
+use crate::emit::{Access, BinOp, BranchKind, CmpOp, Cond, Emit, Stop, UnOp, VBinOp, VTernOp};
+use crate::jit::{BlockContext, Builder, HostFeatures};
 use crate::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, exit};
 
 fn zero() -> State {
@@ -273,4 +273,29 @@ fn quality_of_typical_code() {
         b.put(slot(0, 0), v);
         Ok(())
     });
+}
+
+/// Twice four rounds of SHA-256 on a state that stands in another order than the operation wants it, as A64 has them.
+#[test]
+fn hash_state_keeps_its_order_between_instructions() {
+    if !host_features().contains(HostFeatures::SHA) {
+        return;
+    }
+    const LOW: [u8; 16] = [4, 5, 6, 7, 0, 1, 2, 3, 20, 21, 22, 23, 16, 17, 18, 19];
+    let high = LOW.map(|i| i + 8);
+    let lines = cost(|b| {
+        for words in [2, 3] {
+            let (abcd, efgh, words) = (b.get(slot(1, 0)), b.get(slot(1, 1)), b.get(slot(1, words)));
+            let (abef, cdgh) = (b.shuffle(efgh, abcd, LOW), b.shuffle(efgh, abcd, high));
+            let second = b.vtern(VTernOp::Sha256Rounds, 32, abef, cdgh, words);
+            let later = b.vbin(VBinOp::ZipHigh, 64, words, words);
+            let fourth = b.vtern(VTernOp::Sha256Rounds, 32, second, abef, later);
+            let (abcd, efgh) = (b.shuffle(fourth, second, high), b.shuffle(fourth, second, LOW));
+            b.put(slot(1, 0), abcd);
+            b.put(slot(1, 1), efgh);
+        }
+        Ok(())
+    });
+    let count = |name: &str| lines.iter().filter(|l| l.contains(name)).count();
+    assert_eq!((count("sha256rnds2"), count("shufps")), (4, 4), "{}", lines.join("\n"));
 }

@@ -120,6 +120,13 @@ fn register_forms() {
             assert_eq!(decode(|x| x.sse(pshufb, Xmm(a), Xmm(b))), format!("pshufb xmm{a}, xmm{b}"));
             let palignr = Opc::new(0x66, 3, 0x0f);
             assert_eq!(decode(|x| x.sse_i(palignr, Xmm(a), Xmm(b), 3)), format!("palignr xmm{a}, xmm{b}, 3"));
+            for (byte, text) in [(0xca, "sha1msg2"), (0xcc, "sha256msg1"), (0xcd, "sha256msg2")] {
+                let op = Opc::new(0, 2, byte);
+                assert_eq!(decode(|x| x.sse(op, Xmm(a), Xmm(b))), format!("{text} xmm{a}, xmm{b}"));
+            }
+            let (rounds1, rounds256) = (Opc::new(0, 3, 0xcc), Opc::new(0, 2, 0xcb));
+            assert_eq!(decode(|x| x.sse_i(rounds1, Xmm(a), Xmm(b), 2)), format!("sha1rnds4 xmm{a}, xmm{b}, 2"));
+            assert_eq!(decode(|x| x.sse(rounds256, Xmm(a), Xmm(b))), format!("sha256rnds2 xmm{a}, xmm{b}"));
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::machine::{BASE, pc_slot, slot};
 use crate::emit::{
     Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpFmt, FpUnOp, HelperId, Stop, UnOp,
-    VBinOp, VShiftOp, VUnOp, Width,
+    VBinOp, VShiftOp, VTernOp, VUnOp, Width,
 };
 use crate::interp::{EngineMemory, Interp};
 use crate::jit::Builder;
@@ -238,7 +238,13 @@ impl<B: Executor> Run<'_, B> {
                     ZipLow, ZipHigh, UnzipEven, UnzipOdd, AddPairs, UShlVar, SShlVar, SatDiff, TransEven,
                 ];
                 let (a, c) = (val(b, &self.pool, 128, x), val(b, &self.pool, 128, y));
-                let v = match z % 25 {
+                let v = match z % 28 {
+                    25 => b.vbin([Sha1Choose, Sha1Parity, Sha1Majority, Sha1Schedule][k as usize % 4], 32, a, c),
+                    26 => b.vbin([Sha256Schedule0, Sha256Schedule1][k as usize % 2], 32, a, c),
+                    27 => {
+                        let d = val(b, &self.pool, 128, z);
+                        b.vtern(VTernOp::Sha256Rounds, 32, a, c, d)
+                    }
                     23 => b.vbin(Table, 8, a, c),
                     24 => b.vbin(Mul, [8, 16, 32][k as usize % 3], a, c),
                     i => b.vbin(all[i as usize], e, a, c),
@@ -257,13 +263,20 @@ impl<B: Executor> Run<'_, B> {
             }
             33 => {
                 let (a, c) = (val(b, &self.pool, 128, x), val(b, &self.pool, 128, y));
-                let idx = core::array::from_fn(|i| match k % 4 {
+                let idx = core::array::from_fn(|i| match k % 6 {
                     0 => ((z + i as u32) % 17 + (z % 2) * 15) as u8,
                     1 => ((z % 17) as usize + i) as u8,
                     2 => ((z as usize * 7 + i * 5) % 16) as u8,
+                    // Whole 32-bit lanes.
+                    3 | 4 => (((z >> (i & 12)) % 9) as usize * 4 + i % 4) as u8,
                     _ => ((z as usize * 3 + i * 11) % 40) as u8,
                 });
-                let v = b.shuffle(a, c, idx);
+                let mut v = b.shuffle(a, c, idx);
+                if k % 2 == 0 {
+                    self.push(128, v);
+                    let other = b.shuffle(c, a, idx);
+                    v = b.shuffle(v, other, core::array::from_fn(|i| ((y >> (i & 12)) % 8) as u8 * 4 + i as u8 % 4));
+                }
                 self.push(128, v);
             }
             34 => {
