@@ -9,12 +9,13 @@
 //!   have been flushed: where denormals are flushed, nobody computes with what may be one before it was checked.)
 //! - Operands stay available, results in their registers, until the group is checked. What takes results elsewhere,
 //!   control flow, and calls end the group ([`Gen::checks_before`]); so does a shortage of registers.
+//! - Changing the sign of such a result, which multiply-subtract and negated products do, is a member, too: a NaN stays one.
 //! - Accesses to memory and conditional exits may stand between members. Their way out of line, where state becomes
 //!   visible, begins with a check of the group as it is there.
 
 use super::asm::{Cc, Fixup, Gpr, Mem, Opc, RAX, RSP, Rm, Xmm};
 use super::features::HostFeatures;
-use super::fp::{ANDPS, CMP, DOUBLE, EQ_UQ, Format, ORPS, SINGLE, Shape, UNORD};
+use super::fp::{ANDPS, CMP, DOUBLE, EQ_UQ, Format, ORPS, SINGLE, Shape, UNORD, XORPS};
 use super::ir::{Code, Op, Val};
 use super::regs::{Gen, NONE, frame};
 use super::simd::p;
@@ -24,9 +25,9 @@ use crate::runtime::Runtime;
 use core::mem::offset_of;
 
 /// Members of a group.
-const MOST: usize = 6;
+const MOST: usize = 8;
 /// Vector registers that may be occupied while a group waits.
-const MOST_REGISTERS: usize = 12;
+const MOST_REGISTERS: usize = 13;
 
 /// An operation whose result waits for its check.
 #[derive(Clone, Copy)]
@@ -81,6 +82,16 @@ pub(super) struct FailedCheck {
     resume: usize,
 }
 
+/// The instruction of a member that changes signs.
+fn bitwise(code: Code) -> Option<Opc> {
+    match code {
+        Code::And => Some(ANDPS),
+        Code::Or => Some(ORPS),
+        Code::Xor => Some(XORPS),
+        _ => None,
+    }
+}
+
 impl Gen {
     /// Whether a floating-point operation's result may wait for its check.
     pub fn may_wait(&self, op: Op, f: Format) -> bool {
@@ -127,9 +138,6 @@ impl Gen {
             Code::Add
             | Code::Sub
             | Code::Mul
-            | Code::And
-            | Code::Or
-            | Code::Xor
             | Code::Shl
             | Code::Shr
             | Code::Sar
@@ -153,6 +161,7 @@ impl Gen {
             | Code::Store
             | Code::LoadPair
             | Code::StorePair => reads() || full(),
+            Code::And | Code::Or | Code::Xor => (reads() && self.sign_member(Val(i as u32), op).is_none()) || full(),
             Code::CondExit => reads() || !self.goes_on(i),
             Code::Eval => match EvalOp::unpack(op.imm) {
                 Some(what) if self.shared.fp_inline => match self.member_format(what) {
@@ -177,6 +186,32 @@ impl Gen {
             | EvalOp::FpFma { fmt, lanes } => Self::format(fmt, lanes).map(|(f, _)| f),
             _ => None,
         }
+    }
+
+    /// The format of an operation that changes the sign of a result that waits, and nothing else of it: it is a member like that one.
+    pub fn sign_member(&self, v: Val, op: Op) -> Option<(Format, Shape)> {
+        let w = self.waiting.iter().find(|w| w.v == op.va())?;
+        let (f, shape) = (w.f, w.shape);
+        let mask = match op.code {
+            Code::And => f.sign() - 1,
+            Code::Or | Code::Xor => f.sign(),
+            _ => return None,
+        };
+        // Not of one that should perhaps have been flushed to zero: see [`Gen::reads_otherwise`].
+        let computes = !(w.tiny && self.shared.fp_flush);
+        let k = self.op(op.vb());
+        let signs_only = match shape {
+            Shape::Scalar => {
+                let in_place = self.wants_xmm[v.index()] && self.loc(op.va()).gpr().is_none();
+                in_place
+                    && u32::from(op.w) == f.width
+                    && k.code == Code::Const
+                    && k.imm & eval::mask(f.width) as u64 == mask
+            }
+            Shape::Full => op.is_vector() && k.code == Code::Const128 && self.ir.pool[k.imm as usize] == f.splat(mask),
+            Shape::Half => false,
+        };
+        (computes && signs_only).then_some((f, shape))
     }
 
     /// Whether an operation that is no member is done inline, so that all stays in its registers.
@@ -374,6 +409,15 @@ impl Gen {
     fn evaluate_again(&mut self, (from, to): (usize, usize)) {
         for k in from..to {
             let Member { waiting, args } = self.members[k];
+            if let (Some(opc), [Where::Xmm(x), Where::Const(k), _]) = (bitwise(waiting.op.code), args) {
+                let k = if waiting.op.is_vector() {
+                    k
+                } else {
+                    eval::splat(waiting.f.width, k & eval::mask(waiting.f.width))
+                };
+                self.v3k(opc, waiting.result, x, k);
+                continue;
+            }
             for (i, arg) in args.into_iter().enumerate() {
                 let at = self.rt(offset_of!(Runtime, scratch) + 16 * i);
                 match arg {

@@ -21,7 +21,8 @@ pub(super) enum Carry {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place1 {
     Reg(Gpr),
-    Low(Xmm),
+    /// In 64 bits, or in 32, above which nothing is known of the register.
+    Low(bool, Xmm),
     Mem(u32, Mem),
     Const(u64),
 }
@@ -291,7 +292,7 @@ impl Gen {
             return Some(Place1::Reg(r));
         }
         if let Some(x) = loc.xmm() {
-            return Some(Place1::Low(x));
+            return Some(Place1::Low(self.op(v).w == 64, x));
         }
         if let Some(s) = loc.frame() {
             return Some(Place1::Mem(8, Self::spill_slot(s)));
@@ -312,8 +313,7 @@ impl Gen {
         }
         let load = |asm: &mut Asm, d: Gpr, p: Place1| match p {
             Place1::Reg(r) => asm.mov_rr(true, d, r),
-            // Bits above the flags' width do not count.
-            Place1::Low(x) => asm.mov_rx(true, d, x),
+            Place1::Low(wide, x) => asm.mov_rx(wide, d, x),
             Place1::Mem(size, m) => asm.load(size, d, m),
             Place1::Const(k) => asm.mov_ri(d, k),
         };

@@ -22,7 +22,7 @@
 
 use super::asm::{Alu, Cc, Fixup, Gpr, Mem, Opc, RSP, Rm, Xmm};
 use super::features::HostFeatures;
-use super::ir::{Op, Val};
+use super::ir::{Code, Op, Val};
 use super::regs::{Gen, frame};
 use super::simd::{p, p3a, p38};
 use crate::emit::{Cond, FpBinOp, FpCmpOp, FpFmt, FpUnOp, Rounding};
@@ -120,7 +120,7 @@ const SQRT: u8 = 0x51;
 pub(super) const CMP: u8 = 0xc2;
 pub(super) const ANDPS: Opc = Opc::new(0, 1, 0x54);
 pub(super) const ORPS: Opc = Opc::new(0, 1, 0x56);
-const XORPS: Opc = Opc::new(0, 1, 0x57);
+pub(super) const XORPS: Opc = Opc::new(0, 1, 0x57);
 /// Predicates of comparisons.
 const EQ: u8 = 0;
 const LT: u8 = 1;
@@ -440,10 +440,12 @@ impl Gen {
     }
 
     fn lower_fp_flags(&mut self, v: Val, op: Op, signaling: bool, f: Format) {
-        // The comparison is made here for what it raises, and again for its result when somebody wants it.
+        // The comparison is made here for what it raises, and again for its result when somebody wants it. If that is who
+        // comes next, once will do.
         let [a, b, _] = self.fp_inputs(op, f, Shape::Scalar);
-        let byte = if signaling { 0x2f } else { 0x2e };
-        self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, byte), a, b);
+        if !self.jumps_on(v, signaling) {
+            self.compare_scalars(f, a, b, signaling);
+        }
         if self.uses[v.index()] > 0 {
             self.each_operand(op, Self::acquire);
             self.make_lazy(v);
@@ -457,27 +459,53 @@ impl Gen {
         }
     }
 
+    fn compare_scalars(&mut self, f: Format, a: Xmm, b: Xmm, signaling: bool) {
+        let byte = if signaling { 0x2f } else { 0x2e };
+        self.asm.sse(Opc::new(if f.wide { 0x66 } else { 0 }, 1, byte), a, b);
+    }
+
+    /// Whether a conditional jump makes the comparison `v`, before anybody can look at what it raises, and first of all.
+    fn jumps_on(&self, v: Val, signaling: bool) -> bool {
+        let mut condition = None;
+        for (i, op) in self.ir.ops.iter().enumerate().skip(v.index() + 1) {
+            match op.code {
+                Code::Nop | Code::Const | Code::Const128 | Code::Insn | Code::Count => {}
+                Code::Put if op.va() == v => {}
+                Code::Cond if op.va() == v && condition.is_none() => {
+                    let equality = matches!(op.cond(), Cond::Eq | Cond::Ne);
+                    if compared(op.cond()).is_none() && (signaling || !equality) {
+                        return false;
+                    }
+                    condition = Some(i);
+                }
+                // At a block's end, and where two paths will meet again, flags are stored before the jump.
+                Code::CondExit => return condition == Some(op.va().index()) && self.goes_on(i),
+                Code::If => return condition == Some(op.va().index()) && op.aux != 0,
+                _ => return false,
+            }
+        }
+        false
+    }
+
     /// The x86 condition for a guest condition on a lazy comparison, which is made again; `None` where it takes more
     /// than one.
+    #[inline(never)]
     pub(super) fn fp_condition(&mut self, op: Op, cond: Cond) -> Option<Cc> {
-        // Guest flags: less N; equal Z and C; greater C; unordered C and V.
-        let (swap, cc) = match cond {
-            Cond::Eq | Cond::Ne | Cond::Al | Cond::Nv => return None,
-            Cond::Mi | Cond::Cc => (true, Cc::A),
-            Cond::Pl | Cond::Cs => (true, Cc::BE),
-            Cond::Vs => (false, Cc::P),
-            Cond::Vc => (false, Cc::NP),
-            Cond::Hi => (true, Cc::B),
-            Cond::Ls => (true, Cc::AE),
-            Cond::Ge => (false, Cc::AE),
-            Cond::Lt => (false, Cc::B),
-            Cond::Gt => (false, Cc::A),
-            Cond::Le => (false, Cc::BE),
-        };
         let f = Self::compared_format(op);
+        if matches!(cond, Cond::Eq | Cond::Ne) {
+            // What is unordered looks equal to EFLAGS, but not to a mask.
+            let [a, b, _] = self.fp_operands(op, f.width);
+            let (t, g) = (self.scratch_xmm(), self.scratch());
+            self.v3i(f.op(Shape::Scalar, CMP), t, a, b, EQ);
+            self.asm.mov_rx(f.wide, g, t);
+            self.asm.test_rr(false, g, g);
+            return Some(if matches!(cond, Cond::Eq) { Cc::NE } else { Cc::E });
+        }
+        let (swap, cc) = compared(cond)?;
         let [a, b, _] = self.fp_operands(op, f.width);
         let (a, b) = if swap { (b, a) } else { (a, b) };
-        self.ucomis(f, a, b);
+        let signaling = matches!(EvalOp::unpack(op.imm), Some(EvalOp::FpCmpFlags { signaling: true, .. }));
+        self.compare_scalars(f, a, b, signaling);
         Some(cc)
     }
 
@@ -699,6 +727,25 @@ impl Gen {
             self.asm.jmp_to(slow.resume);
         }
         self.slow_evals.clear();
+    }
+}
+
+/// For a guest condition after a comparison, whether to compare with operands exchanged, and the x86 condition; `None` where it
+/// takes more than one.
+const fn compared(cond: Cond) -> Option<(bool, Cc)> {
+    // Guest flags: less N; equal Z and C; greater C; unordered C and V.
+    match cond {
+        Cond::Eq | Cond::Ne | Cond::Al | Cond::Nv => None,
+        Cond::Mi | Cond::Cc => Some((true, Cc::A)),
+        Cond::Pl | Cond::Cs => Some((true, Cc::BE)),
+        Cond::Vs => Some((false, Cc::P)),
+        Cond::Vc => Some((false, Cc::NP)),
+        Cond::Hi => Some((true, Cc::B)),
+        Cond::Ls => Some((true, Cc::AE)),
+        Cond::Ge => Some((false, Cc::AE)),
+        Cond::Lt => Some((false, Cc::B)),
+        Cond::Gt => Some((false, Cc::A)),
+        Cond::Le => Some((false, Cc::BE)),
     }
 }
 

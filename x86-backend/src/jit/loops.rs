@@ -66,6 +66,12 @@ impl Gen {
         self.ir.carried.contains(&(offset, size, true))
     }
 
+    /// Whether the value is state that no turn of the loop stores, as long as it stays in it: then its place is the frame.
+    pub fn stays_pending(&self, v: Val) -> bool {
+        let mut stores = self.place.pending.iter().filter(|p| p.val == v.0);
+        self.loop_head.is_some() && self.op(v).w == 64 && stores.all(|p| self.is_carried(p.offset, p.size))
+    }
+
     /// Drops pending stores of carried state.
     fn discard_carried(&mut self) {
         let mut i = 0;

@@ -52,6 +52,8 @@ pub(super) struct Touched {
     pub size: u32,
     pub accesses: u32,
     pub written: bool,
+    /// It is read before it is written.
+    pub read_first: bool,
 }
 
 /// How a slot is put together from phis at the loop's head.
@@ -94,7 +96,10 @@ impl Builder<'_> {
         let mut surveyed = core::mem::take(&mut b.surveyed);
         for t in &b.touched {
             match surveyed.iter_mut().find(|s| (s.offset, s.size) == (t.offset, t.size)) {
-                Some(s) => s.written |= t.written,
+                Some(s) => {
+                    s.written |= t.written;
+                    s.read_first |= t.read_first;
+                }
                 None => surveyed.push(*t),
             }
         }
@@ -226,12 +231,15 @@ impl Builder<'_> {
         let mut touched = core::mem::take(&mut b.touched);
         for s in &b.surveyed {
             match touched.iter_mut().find(|t| (t.offset, t.size) == (s.offset, s.size)) {
-                Some(t) => t.written |= s.written,
+                Some(t) => {
+                    t.written |= s.written;
+                    t.read_first |= s.read_first;
+                }
                 None => touched.push(Touched { accesses: 0, ..*s }),
             }
         }
         let mut written: Vec<Touched> = touched.iter().copied().filter(|t| t.written).collect();
-        written.sort_unstable_by_key(|t| core::cmp::Reverse(t.accesses));
+        written.sort_unstable_by_key(|t| (!t.read_first, core::cmp::Reverse(t.accesses)));
         let overlaps = |t: &Touched| {
             let it =
                 touched.iter().filter(|o| o.written && o.offset < t.offset + t.size && t.offset < o.offset + o.size);
@@ -261,8 +269,10 @@ impl Builder<'_> {
                 _ if t.size == 16 => (v, 128),
                 _ => (v, if t.size == 8 { 64 } else { 32 }),
             };
-            let room = if t.size == 16 { &mut xmms } else { &mut gprs };
-            if *room == 0 {
+            let (room, most) = if t.size == 16 { (&mut xmms, MAX_XMM_PHIS) } else { (&mut gprs, MAX_GPR_PHIS) };
+            // What each turn writes anew is as well off in memory as in a register that the turn could use.
+            let reserve = if t.read_first { 0 } else { most / 2 };
+            if *room <= reserve {
                 continue;
             }
             *room -= 1;
@@ -367,7 +377,7 @@ impl super::build::Build {
                 t.accesses += 1;
                 t.written |= written;
             }
-            None => self.touched.push(Touched { offset, size, accesses: 1, written }),
+            None => self.touched.push(Touched { offset, size, accesses: 1, written, read_first: !written }),
         }
     }
 

@@ -526,7 +526,9 @@ impl Gen {
             return;
         }
         let v = Val(v);
-        self.flush_value(v);
+        if !self.stays_pending(v) {
+            self.flush_value(v);
+        }
         if self.place.xmms[usize::from(x.0)] == NONE {
             return;
         }

@@ -218,9 +218,13 @@ impl Gen {
         if op.is_vector() || !self.wants_xmm[v.index()] || loc.xmm().is_none() || loc.gpr().is_some() {
             return false;
         }
+        let member = self.sign_member(v, op);
         let x = self.xmm_operand(op.va(), w);
         let d = self.def_xmm(v);
         self.v3k(opc, d, x, eval::splat(w, u128::from(k)));
+        if let Some((f, shape)) = member {
+            self.wait_for_check(v, op, d, f, shape, false);
+        }
         true
     }
 

@@ -133,6 +133,9 @@ impl Gen {
             let x = self.use_xmm(v);
             self.asm.movups_store(m, x);
             self.xmm_pins = pinned;
+        } else if let (16, Some(x), Code::Load) = (p.size, loc.xmm(), op.code) {
+            // Loading it has cleared what is above.
+            self.asm.movups_store(m, x);
         } else if p.size == 16 && !(loc.xmm().is_some() && self.has_free_xmm()) {
             // Freeing a register may be what this store is made for.
             self.store_scalar(v, m);
@@ -163,7 +166,10 @@ impl Gen {
     fn store_scalar(&mut self, v: Val, m: Mem) {
         let size = u32::from(self.op(v).w) / 8;
         if let Some(x) = self.loc(v).xmm() {
-            self.asm.store_x(size, m, x);
+            // What is above a scalar is nobody's.
+            self.zext_xmm(size * 8, x, x);
+            self.asm.movups_store(m, x);
+            return;
         } else {
             let pinned = self.gpr_pins;
             let r = self.use_gpr(v);

@@ -42,6 +42,8 @@ pub(super) struct ColdStore {
 enum Cold {
     Gpr(Gpr),
     Xmm(Xmm),
+    /// A scalar, to be extended with zeros; in this many bits, above which nothing is known of the register.
+    Low(u32, Xmm),
     Mem(u32, Mem),
     Const(u128),
     Flags(Op, Place1, Place1),
@@ -97,6 +99,13 @@ impl Gen {
             let v = Val(p.val);
             let def = self.op(v);
             let loc = self.loc(v);
+            if let (Some(x), None, 16, false) = (loc.xmm(), loc.gpr(), p.size, def.is_vector())
+                && !self.is_const(v)
+            {
+                let width = if def.code == Code::Load { 128 } else { def.w.into() };
+                self.stub_stores.push(ColdStore { offset: p.offset, size: p.size, what: Cold::Low(width, x) });
+                continue;
+            }
             let p = if p.size == 16 && !def.is_vector() && !self.is_const(v) {
                 // A scalar: zeros above it.
                 let upper = ColdStore { offset: p.offset + 8, size: 8, what: Cold::Const(0) };
@@ -200,6 +209,13 @@ impl Gen {
         let upper = m.offset(8);
         match s.what {
             Cold::Gpr(r) => self.asm.store(s.size, m, r),
+            Cold::Low(width, x) => {
+                // What is above a scalar is nobody's; loading one has cleared it.
+                if width < 128 {
+                    self.zext_xmm(width, x, x);
+                }
+                self.asm.movups_store(m, x);
+            }
             Cold::Xmm(x) if s.size == 16 => self.asm.movups_store(m, x),
             Cold::Xmm(x) if s.size >= 4 => self.asm.store_x(s.size, m, x),
             Cold::Xmm(x) => self.with_rax(|g| {

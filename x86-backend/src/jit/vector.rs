@@ -48,7 +48,11 @@ impl Gen {
                     Code::Or => POR,
                     _ => PXOR,
                 };
+                let member = self.sign_member(v, op);
                 self.commutative_xmm(v, opc, a, b);
+                if let (Some((f, shape)), Some(d)) = (member, self.loc(v).xmm()) {
+                    self.wait_for_check(v, op, d, f, shape, false);
+                }
             }
             Code::Not if op.is_vector() => {
                 let x = self.use_xmm(a);

@@ -8,6 +8,7 @@ use crate::emit::{
     Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpFmt, FpUnOp, HelperId, Stop, UnOp,
     VBinOp, VShiftOp, VTernOp, VUnOp, Width,
 };
+use crate::eval;
 use crate::interp::{EngineMemory, Interp};
 use crate::jit::Builder;
 
@@ -83,6 +84,18 @@ fn address<B: Executor>(b: &mut B, pool: &Pool<B::V>, k: u32) -> B::V {
     let mask = b.konst(64, 0x3f);
     let small = b.bin(BinOp::And, 64, v, mask);
     b.bin(BinOp::Add, 64, base, small)
+}
+
+/// A conditional branch to a constant address, on `c` or its opposite.
+fn exit_if<B: Executor>(b: &mut B, c: B::V, target: u64, otherwise: bool) -> Result<(), Stop> {
+    let taken = |b: &mut B| {
+        let t = b.konst(64, u128::from(target));
+        b.branch(t, BranchKind::Jump)?;
+        Ok([])
+    };
+    let _: [B::V; 0] =
+        if otherwise { b.branch_on(c, [], |_| Ok([]), taken)? } else { b.branch_on(c, [], taken, |_| Ok([]))? };
+    Ok(())
 }
 
 pub fn run<B: Executor>(b: &mut B, pc: u64, steps: &[Step], depth: u32) -> Result<(), Stop> {
@@ -310,6 +323,23 @@ impl<B: Executor> Run<'_, B> {
                     i => b.fp_bin([Add, Mul, Sub, Mul][i as usize % 4], fmt, lanes, a, c),
                 };
                 self.push(n, v);
+                if y % 2 == 0 {
+                    // Its sign changed, and a product or sum with that.
+                    let sign = 1u128 << (fmt.width() - 1);
+                    let (op, lane) =
+                        [(BinOp::Xor, sign), (BinOp::And, sign - 1), (BinOp::Or, sign), (BinOp::And, sign)]
+                            [[0, 0, 1, 2, 3][y as usize / 2 % 5]];
+                    let mask = b.konst(n, if n == 128 { eval::splat(fmt.width(), lane) } else { lane });
+                    let changed = b.bin(op, n, v, mask);
+                    let other = val(b, &self.pool, n, z / 8);
+                    let sum = match x % 3 {
+                        0 => b.fp_fma(fmt, lanes, other, changed, c),
+                        1 => b.fp_fma(fmt, lanes, changed, other, other),
+                        _ => b.fp_bin(Add, fmt, lanes, changed, a),
+                    };
+                    self.push(n, changed);
+                    self.push(n, sum);
+                }
             }
             35 => {
                 let fmt = [FpFmt::F32, FpFmt::F64][k as usize % 2];
@@ -318,8 +348,18 @@ impl<B: Executor> Run<'_, B> {
                 use FpBinOp::*;
                 let v = b.fp_bin([Add, Mul, Sub, Min][z as usize % 4], fmt, 1, a, c);
                 self.push(w, v);
-                let f = b.fp_cmp_flags(fmt, false, a, c);
+                let f = b.fp_cmp_flags(fmt, k / 2 % 2 == 1, a, c);
                 self.push(FLAGS, f);
+                if y % 2 == 0 {
+                    // A branch on it follows.
+                    b.put(slot(5, 0), f);
+                    *pc += 4;
+                    if depth == 0 {
+                        b.insn(*pc);
+                    }
+                    let c = b.cond(f, Cond::from_bits(z / 4));
+                    exit_if(b, c, *pc + 0x40, y / 2 % 4 == 0)?;
+                }
             }
             36 | 37 => {
                 let n = [8, 16, 32, 64, 128][k as usize % 5];
@@ -402,16 +442,7 @@ impl<B: Executor> Run<'_, B> {
                 // A conditional branch.
                 let c = val(b, &self.pool, 1, x);
                 let target = *pc + [0x40, 0x2000, 8][y as usize % 3];
-                let taken = |b: &mut B| {
-                    let t = b.konst(64, u128::from(target));
-                    b.branch(t, BranchKind::Jump)?;
-                    Ok([])
-                };
-                let _: [B::V; 0] = if z % 4 == 0 {
-                    b.branch_on(c, [], |_| Ok([]), taken)?
-                } else {
-                    b.branch_on(c, [], taken, |_| Ok([]))?
-                };
+                exit_if(b, c, target, z % 4 == 0)?;
                 if z % 16 == 1 {
                     b.end_block();
                 }
