@@ -11,6 +11,7 @@ pub fn emit(model: &Model, t: &mut Text) {
     t.line("/// Whether a branch whose target may ask (`Guest::arrive`) may lead to an instruction, in a context: what its");
     t.line("/// `lands when` says. Without one it may not.");
     t.line("#[must_use]");
+    t.line(ALLOW);
     t.open("pub fn lands(word: u32, context: u64) -> bool {");
     t.open("match decode(word) {");
     for insn in model.insns.iter().filter(|i| i.lands.is_some()) {
@@ -70,6 +71,7 @@ fn courses(model: &Model, t: &mut Text) {
     t.line("");
     t.line("/// What becomes of control in the instruction that a word encodes.");
     t.line("#[must_use]");
+    t.line(ALLOW);
     t.open("pub fn course(word: u32) -> Course {");
     t.open("match decode(word) {");
     t.line("None => Course::Raises,");

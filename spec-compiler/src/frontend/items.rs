@@ -387,6 +387,9 @@ fn state_element(prog: &mut Program, session: &mut Session, s: &StateItem) {
     });
 }
 
+/// Parameters, and the result's type.
+pub(super) type Signature = (Vec<(String, Ty)>, Option<Ty>);
+
 /// The types of a function that translated code calls. `kind` is for messages.
 pub(super) fn signature(
     prog: &Program,
@@ -394,7 +397,7 @@ pub(super) fn signature(
     kind: &str,
     params: &[ast::Param],
     result: Option<&ast::Type>,
-) -> Option<(Vec<(String, Ty)>, Option<Ty>)> {
+) -> Option<Signature> {
     let mut types = Vec::new();
     for p in params {
         let ty = const_type(prog, session, &p.ty)?;

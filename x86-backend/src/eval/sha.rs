@@ -155,7 +155,7 @@ mod tests {
                 let choice = g ^ (e & (f ^ g));
                 let majority = (a & b) | ((a | b) & c);
                 let sigma1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-                let sigma0 = (a >> 2 | a << 30) ^ (a >> 13 | a << 19) ^ (a >> 22 | a << 10);
+                let sigma0 = a.rotate_left(30) ^ a.rotate_left(19) ^ a.rotate_left(10);
                 let t = [h, sigma1, choice, w].into_iter().fold(0, u32::wrapping_add);
                 [a, b, c, d, e, f, g, h] =
                     [t.wrapping_add(sigma0).wrapping_add(majority), a, b, c, d.wrapping_add(t), e, f, g];
