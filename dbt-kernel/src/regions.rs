@@ -211,7 +211,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// The path, if it ends before the block `key`.
     fn ends_before(&self, path: &mut Recording, key: &Key) -> Option<Path> {
-        let Some(first) = path.steps.first() else { return None };
+        let first = path.steps.first()?;
         if let Some(closed) = Path::closed_at(&path.steps, *key) {
             return Some(closed);
         }
