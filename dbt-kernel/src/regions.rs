@@ -178,17 +178,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         true
     }
 
-    /// Whether accesses of code in this context are what unprivileged ones are.
-    pub(crate) fn unprivileged(context: u64) -> bool {
-        G::mmu_mode(context, false) == G::mmu_mode(context, true)
-    }
-
-    /// Unprivileged code of the current address space should use windows from now on, or no longer: its regions that don't do so are
-    /// set aside, and made again if they are still hot.
-    pub(crate) fn restyle_regions(&mut self, windows: bool) {
-        let space = self.space;
+    /// Code of the current address space or privileged code should use windows from now on, or no longer: its regions that do
+    /// otherwise are set aside, and made again if they are still hot.
+    pub(crate) fn restyle_regions(&mut self) {
+        let this = &*self;
         let other = |key: &Key, region: &Region| {
-            region.space == space && region.windows != windows && Self::unprivileged(key.context)
+            (region.space == this.space || this.is_everywhere(key.context))
+                && region.windows != this.wants_windows(key.context)
         };
         for (key, block, region) in self.shared().cache.set_aside(other) {
             self.drop_region(block, &region);

@@ -340,8 +340,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         if self.space == id {
             return;
         }
-        self.count_run();
-        self.space = id;
+        self.leave_space(id);
         self.flush_private();
         self.refresh_spans();
         self.refresh_jump_key();

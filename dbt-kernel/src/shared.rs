@@ -341,6 +341,7 @@ pub struct Stats {
     pub window_flushes: AtomicU64,
     pub windows_made: AtomicU64,
     pub windows_opened: AtomicU64,
+    pub windows_closed: AtomicU64,
     pub windows_evicted: AtomicU64,
     /// At the end of the run.
     pub windows_in_use: AtomicU64,
@@ -499,6 +500,7 @@ impl Control {
                 window_flushes: AtomicU64::new(0),
                 windows_made: AtomicU64::new(0),
                 windows_opened: AtomicU64::new(0),
+                windows_closed: AtomicU64::new(0),
                 windows_evicted: AtomicU64::new(0),
                 windows_in_use: AtomicU64::new(0),
                 window_tables: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 //! Every function here performs the whole access and, where it may, enters the translation into the TLB. A fault enters the
 //! guest's exception and comes back as a nonzero status.
 
+use crate::hostmmu::SECOND_PLACE;
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::services::{PRIVATE, second_place};
@@ -121,13 +122,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     ///
     /// An access through a window walks: it is how windows learn what to map. But those to devices that have not just faulted have
     /// nothing to learn, nor have those for which no window is open.
-    fn tlb_hit(
-        &mut self,
-        cpu: &Vcpu<G::State>,
-        mode: usize,
-        va: u64,
-        kind: AccessKind,
-    ) -> Option<(Mapping, Option<*mut u8>)> {
+    fn tlb_hit(&mut self, mode: usize, va: u64, kind: AccessKind) -> Option<(Mapping, Option<*mut u8>)> {
         let page = va >> PAGE_BITS << PAGE_BITS;
         let tag = |entry: &TlbEntry| if kind == AccessKind::Write { entry.write } else { entry.read };
         let mut entry = *self.tlb_entry(mode, (va >> PAGE_BITS) as usize);
@@ -139,11 +134,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
         }
         let device = tag(&entry) == page | TlbEntry::DEVICE;
-        if (tag(&entry) != page && !device) || kind == AccessKind::Fetch || !self.needs_no_walk(device) {
+        if (tag(&entry) != page && !device) || kind == AccessKind::Fetch || !self.needs_no_walk(mode, device) {
             return None;
         }
         if !device {
-            self.note_miss(cpu, mode);
+            self.note_miss(mode, SECOND_PLACE);
         }
         let mapping = Mapping {
             phys: entry.phys >> PAGE_BITS << PAGE_BITS | (va - page),
@@ -168,7 +163,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         len: u32,
     ) -> Result<(Mapping, Option<*mut u8>), Raised> {
         let mode = desc.mmu_mode();
-        if let Some(hit) = self.tlb_hit(cpu, mode, va, kind) {
+        if let Some(hit) = self.tlb_hit(mode, va, kind) {
             return Ok(hit);
         }
         let mapping = match G::walk(cpu, va, kind, mode) {

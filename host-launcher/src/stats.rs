@@ -83,6 +83,7 @@ impl Report<'_> {
             window_flushes,
             windows_made,
             windows_opened,
+            windows_closed,
             windows_evicted,
             windows_in_use,
             window_tables,

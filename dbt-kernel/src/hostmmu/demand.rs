@@ -1,77 +1,156 @@
 //! Whose memory is worth windows, where faults are dear.
 //!
-//! A page in a window costs about a fault's time before the processor has the mapping, and hot code of the address space is translated
-//! again, to use windows. What that gives is a part of the time from then on. So an address space gets windows when
-//! it has run many times as long as they will cost ([`AGE`]), on the reckoning that what ran long goes on: whoever comes and goes
-//! has none, and for the others the cost is a small share of their time. It gets them sooner when slow paths for want of entries in the software
-//! TLB have cost as much already. Whose windows then fault too often ([`SHARE`]) loses them, and waits longer the next time.
+//! A page in a window costs about a fault's time before the processor has the mapping, and hot code is translated again, to use
+//! windows. What that gives is, for code whose pages the software TLB has, a part of the time from then on; for code that keeps
+//! missing it, the time of its slow paths. Nobody knows what is still to come. But whoever waits until windows would have paid
+//! already, and opens them then, never loses much more than they cost (the ski rental problem): so code of an address space gets
+//! windows when its slow paths and one part in [`AGE`] of the time that it ran make up for their cost. Whoever comes and goes
+//! has none.
+//!
+//! Privileged code is the same in all address spaces, and is one here. It gets windows for its slow paths alone, and only while
+//! these are much of the time: a kernel goes everywhere.
+//!
+//! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
+//! a small share of the time.
 
 use hashbrown::HashMap;
+use x86_backend::runtime::MMU_MODES;
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
-/// Cycles a slow path takes, about.
-const SLOW_PATH: u64 = 800;
-/// Below this many slow paths for a page, windows are for all code from the start.
-const CHEAP: u64 = 8;
+/// Cycles a slow path takes that walks the guest's tables, and one that finds the page in the software TLB's second place.
+pub(crate) const WALK: u64 = 250;
+pub(crate) const SECOND_PLACE: u64 = 100;
+/// Below this many walks for a page, windows are for all code from the start.
+const CHEAP: u64 = 25;
 /// Cycles to translate an instruction of a region again, about, half of them being hot still.
 const TRANSLATION: u64 = 2500;
-/// Windows open after so many times their cost, or after so many if slow paths took as long as they cost.
-const AGE: u64 = 10;
-const HASTE: u64 = 4;
-/// They close when of so many faults ...
+/// What windows save of the time where there are no slow paths: one part in so many is taken for granted.
+const AGE: u64 = 20;
+/// Pages that code is taken to need at least: its first ones are soon followed by others.
+const FEW: u64 = 128;
+/// Slow paths are much of privileged code's time from one part in so many.
+const MUCH: u64 = 8;
+/// Windows that closed may open again when slow paths have taken so many times what they had cost, or when it is a small share.
+const AGAIN: u64 = 4;
+/// Windows close when so many faults, at first two for each page, or one for so many if it was time that opened them, ...
 const FAULTS: u64 = 64;
+const PAGES_PER_FAULT: u64 = 8;
 /// ... took more than one part in so many of the time.
 const SHARE: u64 = 24;
-/// Longest wait after windows closed, as a logarithm.
-const LONGEST: u32 = 6;
 
-/// An address space.
-#[derive(Default)]
-struct Space {
-    open: bool,
-    /// How often its windows closed.
-    closed: u32,
-    /// Cycles that it ran since it exists or its windows closed, and when that was last looked at.
-    ran: u64,
-    looked: u64,
-    /// Slow paths for want of an entry in the software TLB.
-    slow: u64,
-    /// Instructions of its regions.
-    insns: u64,
-    /// Faults since a time, in what it ran.
-    faults: u64,
-    since: u64,
+/// Code of an address space that runs in one MMU mode; privileged code is the same in all address spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Code {
+    pub space: u64,
+    pub mode: usize,
 }
 
-/// What is known of every address space.
+/// What is known of some code. Times are what its address space ran, or all did.
+#[derive(Default)]
+struct Record {
+    open: bool,
+    /// When its windows closed, if they did, and when it was last looked at.
+    from: u64,
+    looked: u64,
+    /// Cycles in slow paths for want of an entry in the software TLB, and how many are a reason to look.
+    slow: u64,
+    asks: u64,
+    /// Instructions of its regions.
+    insns: u64,
+    /// Faults since a time, and how many there may be.
+    faults: u64,
+    since: u64,
+    allowed: u64,
+    /// Cycles that windows which closed again have cost.
+    wasted: u64,
+}
+
+impl Record {
+    /// What windows would cost, for `pages` pages.
+    fn cost(&self, pages: u64, fault_cost: u64) -> u64 {
+        pages * fault_cost + self.insns * TRANSLATION
+    }
+}
+
+#[derive(Default)]
+struct Space {
+    /// Cycles that it ran.
+    ran: u64,
+    modes: [Record; MMU_MODES],
+}
+
+/// What is known of all code.
 pub(crate) struct Demand {
     fault_cost: u64,
     spaces: HashMap<u64, Space, Words>,
-    /// When the time that the current one runs was last counted.
+    /// What is known of privileged code, and in which modes it runs.
+    everywhere: Space,
+    privileged: [bool; MMU_MODES],
+    /// When the time that the current address space runs was last counted.
     counted: u64,
+    /// Cycles in the current address space's slow paths since then, by mode, and how many are a reason to look.
+    slow: [u64; MMU_MODES],
+    ask: [u64; MMU_MODES],
 }
 
 impl Demand {
     /// `None`: a fault that costs `fault_cost` cycles is no reason to wait.
     pub fn new(fault_cost: u64, now: u64) -> Option<Self> {
-        let dear = 2 * fault_cost / SLOW_PATH >= CHEAP;
-        dear.then(|| Self { fault_cost, spaces: HashMap::default(), counted: now })
+        let dear = 2 * fault_cost / WALK >= CHEAP;
+        dear.then(|| Self {
+            fault_cost,
+            spaces: HashMap::default(),
+            everywhere: Space::default(),
+            privileged: [false; MMU_MODES],
+            counted: now,
+            slow: [0; MMU_MODES],
+            ask: [2 * fault_cost; MMU_MODES],
+        })
     }
 
-    fn space(&mut self, space: u64) -> &mut Space {
-        self.spaces.entry(space).or_default()
+    /// Accesses of `mode` are privileged code's.
+    pub fn note_privileged(&mut self, mode: usize) {
+        self.privileged[mode] = true;
     }
 
-    /// Whether `space` has windows.
-    pub fn is_open(&self, space: u64) -> bool {
-        self.spaces.get(&space).is_some_and(|space| space.open)
+    pub fn is_privileged(&self, mode: usize) -> bool {
+        self.privileged[mode]
+    }
+
+    /// What `code` belongs to.
+    fn space(&self, code: Code) -> Option<&Space> {
+        if self.privileged[code.mode] { Some(&self.everywhere) } else { self.spaces.get(&code.space) }
+    }
+
+    fn space_mut(&mut self, code: Code) -> &mut Space {
+        if self.privileged[code.mode] { &mut self.everywhere } else { self.spaces.entry(code.space).or_default() }
+    }
+
+    /// Whether `code` has windows.
+    pub fn is_open(&self, code: Code) -> bool {
+        self.space(code).is_some_and(|space| space.modes[code.mode].open)
     }
 
     /// `space` ran until now.
     pub fn count(&mut self, space: u64, now: u64) {
         let cycles = now.saturating_sub(core::mem::replace(&mut self.counted, now));
-        self.space(space).ran += cycles;
+        self.everywhere.ran += cycles;
+        self.spaces.entry(space).or_default().ran += cycles;
+        for mode in 0..MMU_MODES {
+            let slow = core::mem::take(&mut self.slow[mode]);
+            self.space_mut(Code { space, mode }).modes[mode].slow += slow;
+        }
+        self.enter(space);
+    }
+
+    /// `space` is the current one.
+    pub fn enter(&mut self, space: u64) {
+        for mode in 0..MMU_MODES {
+            let least = 2 * self.fault_cost;
+            let record = &self.space_mut(Code { space, mode }).modes[mode];
+            self.ask[mode] = record.asks.max(least).saturating_sub(record.slow);
+        }
     }
 
     /// Until now none ran.
@@ -79,57 +158,77 @@ impl Demand {
         self.counted = now;
     }
 
-    /// The software TLB had no entry for an access.
-    pub fn missed(&mut self, space: u64) {
-        self.space(space).slow += 1;
+    /// The software TLB did not have the page of an access in the current address space where it belongs, which took `cycles`.
+    /// Gives whether it is time to ask whether windows open.
+    pub fn missed(&mut self, mode: usize, cycles: u64) -> bool {
+        self.slow[mode] += cycles;
+        self.slow[mode] >= self.ask[mode]
     }
 
     /// A region was made of `insns` instructions.
-    pub fn translated(&mut self, space: u64, insns: u64) {
-        self.space(space).insns += insns;
+    pub fn translated(&mut self, code: Code, insns: u64) {
+        self.space_mut(code).modes[code.mode].insns += insns;
     }
 
-    /// Whether `space` should have windows now, if it uses `pages` pages. Says yes once.
-    pub fn opens(&mut self, space: u64, pages: u64) -> bool {
-        let page = self.fault_cost;
-        let it = self.space(space);
+    /// Whether `code` should have windows now, if it uses as many pages as `pages` gives. Says yes once.
+    pub fn opens(&mut self, code: Code, pages: impl FnOnce() -> u64) -> bool {
+        let (page, privileged) = (self.fault_cost, self.privileged[code.mode]);
+        let Space { ran, modes } = self.space_mut(code);
+        let (ran, it) = (*ran, &mut modes[code.mode]);
+        if it.slow >= it.asks {
+            it.asks = it.slow + (it.slow / 8).max(2 * page);
+        }
+        let age = ran - it.from;
+        let gain = it.slow + if privileged { 0 } else { age / AGE };
+        let seldom = privileged && it.slow * MUCH < age;
         // Looking costs something, too.
-        if it.open || it.ran < it.looked {
+        let soon = gain < it.looked || (age < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
+        if it.open || seldom || soon || gain < it.cost(FEW, page) {
             return false;
         }
-        it.looked = it.ran + it.ran / 8;
-        let cost = (pages * page + it.insns * TRANSLATION) << it.closed;
-        let slow = it.slow * SLOW_PATH >= cost;
-        if pages == 0 || it.ran < cost * if slow { HASTE } else { AGE } {
+        it.looked = gain / 8 * 9;
+        let pages = pages();
+        if pages == 0 || gain < it.cost(pages.max(FEW), page) {
             return false;
         }
-        (it.open, it.faults, it.since) = (true, 0, it.ran);
+        (it.open, it.faults, it.since, it.asks) = (true, 0, age, u64::MAX);
+        it.allowed = FAULTS.max(if it.slow > gain / 2 { 2 * pages } else { pages / PAGES_PER_FAULT });
         true
     }
 
-    /// An access through a window faulted. Gives whether the windows have to close, and then counts them as closed.
-    pub fn faulted(&mut self, space: u64, now: u64) -> bool {
-        self.count(space, now);
-        let dear = 2 * FAULTS * self.fault_cost * SHARE;
-        let it = self.space(space);
-        it.faults += 1;
-        if it.faults < FAULTS {
-            return false;
-        }
-        let seldom = it.ran - it.since > dear;
-        (it.faults, it.since) = (0, it.ran);
-        if !seldom {
-            *it = Space { closed: (it.closed + 1).min(LONGEST), ..Space::default() };
-        }
-        !seldom
+    /// So many faults of `code` have led to a large page in a window, where each of many small ones would have cost a walk.
+    pub fn repaid(&mut self, code: Code, faults: u64) {
+        let it = &mut self.space_mut(code).modes[code.mode];
+        it.faults = it.faults.saturating_sub(faults);
     }
 
-    /// The guest invalidated an address space: it, or another of its number, begins anew.
+    /// An access of `code` through a window faulted. Gives whether the windows have to close, and then counts them as closed.
+    pub fn faulted(&mut self, code: Code, now: u64) -> bool {
+        self.count(code.space, now);
+        let page = self.fault_cost;
+        let Space { ran, modes } = self.space_mut(code);
+        let (ran, it) = (*ran, &mut modes[code.mode]);
+        it.faults += 1;
+        if !it.open || it.faults < it.allowed {
+            return false;
+        }
+        let (took, age) = (2 * it.faults * page, ran - it.from);
+        let dear = took * SHARE >= age - it.since;
+        (it.faults, it.since, it.allowed) = (0, age, FAULTS);
+        if dear {
+            // Translated to use windows, and back.
+            let wasted = 2 * (it.wasted + took + it.insns * TRANSLATION);
+            *it = Record { wasted, from: ran, ..Record::default() };
+        }
+        dear
+    }
+
+    /// The guest invalidated an address space: another of its number begins anew.
     pub fn forget(&mut self, space: u64) {
         self.spaces.remove(&space);
     }
 
-    /// The guest invalidated all.
+    /// The guest invalidated all: every address space begins anew. Privileged code goes on.
     pub fn forget_all(&mut self) {
         self.spaces.clear();
     }
@@ -140,58 +239,134 @@ mod tests {
     use super::*;
 
     const COST: u64 = 50_000;
+    const USER: Code = Code { space: 7, mode: 0 };
+    const KERNEL: Code = Code { space: 7, mode: 2 };
 
     fn demand() -> Demand {
         Demand::new(COST, 0).expect("faults are dear")
     }
 
-    #[test]
-    fn cheap_faults_need_no_demand() {
-        assert!(Demand::new(SLOW_PATH * CHEAP / 2 - 1, 0).is_none());
+    /// Runs in steps of a fault's time until windows open, and gives when they did.
+    fn opened(d: &mut Demand, code: Code, pages: u64, slow: u64) -> u64 {
+        d.note_privileged(KERNEL.mode);
+        let start = d.counted;
+        for _ in 0..100_000 {
+            let now = d.counted + COST;
+            d.missed(code.mode, slow);
+            d.count(code.space, now);
+            if d.opens(code, || pages) {
+                return now - start;
+            }
+        }
+        u64::MAX
     }
 
     #[test]
-    fn windows_open_after_many_times_their_cost() {
+    fn cheap_faults_need_no_demand() {
+        assert!(Demand::new(WALK * CHEAP / 2 - 1, 0).is_none());
+    }
+
+    #[test]
+    fn windows_open_when_a_part_of_the_time_has_made_up_for_their_cost() {
         let mut d = demand();
-        let mut now = 0;
-        while !d.opens(7, 10) {
-            assert!(!d.is_open(7));
-            now += COST;
-            d.count(7, now);
-        }
-        let least = 10 * COST * AGE;
-        assert!((least..=least + least / 4).contains(&now), "{now}");
-        assert!(d.is_open(7) && !d.is_open(8) && !d.opens(7, 10));
+        let least = 1000 * COST * AGE;
+        let at = opened(&mut d, USER, 1000, 0);
+        assert!((least..=least + least / 4).contains(&at), "{at}");
+        assert!(d.is_open(USER) && !d.is_open(KERNEL) && !d.is_open(Code { space: 8, ..USER }));
+        assert!(!d.opens(USER, || 1000));
+    }
+
+    #[test]
+    fn code_that_has_just_begun_is_taken_to_need_more_pages() {
+        assert!(opened(&mut demand(), USER, 2, 0) >= FEW * COST * AGE);
     }
 
     #[test]
     fn code_to_translate_again_counts_and_slow_paths_hasten() {
         let mut d = demand();
-        d.count(7, 10 * COST * AGE);
-        d.translated(7, 10_000);
-        assert!(!d.opens(7, 10));
-        let mut d = demand();
-        d.count(7, 10 * COST * HASTE);
-        (0..10 * COST / SLOW_PATH).for_each(|_| d.missed(7));
-        assert!(d.opens(7, 10));
+        d.translated(USER, 10_000);
+        assert!(opened(&mut d, USER, 10, 0) >= 10_000 * TRANSLATION * AGE);
+        // Half of the time goes to slow paths.
+        let at = opened(&mut demand(), USER, 10, COST / 2);
+        assert!((230 * COST..300 * COST).contains(&at), "{at}");
     }
 
     #[test]
-    fn windows_that_fault_too_often_close_for_longer() {
+    fn privileged_code_has_windows_for_its_slow_paths_only() {
+        assert_eq!(opened(&mut demand(), KERNEL, 10, 0), u64::MAX);
+        assert_eq!(opened(&mut demand(), KERNEL, 10, COST / MUCH - 1), u64::MAX);
+        assert!(opened(&mut demand(), KERNEL, 10, COST / 2) < 300 * COST);
+    }
+
+    #[test]
+    fn windows_that_fault_too_often_close_and_all_that_they_cost_stays_a_small_share() {
         let mut d = demand();
-        d.count(7, COST * AGE);
-        assert!(d.opens(7, 1));
-        let mut now = COST * AGE;
-        let mut fault = |d: &mut Demand, pause: u64| {
-            now += pause;
-            d.faulted(7, now)
-        };
-        assert!((0..FAULTS).all(|_| !fault(&mut d, 2 * COST * SHARE + COST)), "seldom enough");
-        assert_eq!((0..FAULTS).filter(|_| fault(&mut d, COST)).count(), 1);
-        assert!(!d.is_open(7));
-        d.count(7, now + COST * AGE);
-        assert!(!d.opens(7, 1), "twice as long as the first time");
-        d.count(7, now + 5 * COST * AGE / 2);
-        assert!(d.opens(7, 1));
+        assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
+        assert!((0..FAULTS).all(|_| !fault_after(&mut d, 2 * COST * SHARE + COST)), "seldom enough");
+        assert_eq!((0..FAULTS).filter(|_| fault_after(&mut d, COST)).count(), 1);
+        assert!(!d.is_open(USER));
+        let first = opened(&mut d, USER, 1, COST / 2);
+        assert!(first >= FAULTS * COST * AGAIN, "{first}");
+        assert_eq!((0..FAULTS).filter(|_| fault_after(&mut d, COST)).count(), 1);
+        assert!(opened(&mut d, USER, 1, COST / 2) >= 2 * first, "twice as long as the first time");
+    }
+
+    #[test]
+    fn windows_for_many_pages_may_fault_often_at_first() {
+        let mut d = demand();
+        let pages = 10 * FAULTS;
+        assert!(opened(&mut d, USER, pages, COST / 2) < u64::MAX);
+        assert!((1..2 * pages).all(|_| !fault_after(&mut d, COST)));
+        assert!(fault_after(&mut d, COST));
+    }
+
+    #[test]
+    fn faults_that_led_to_large_pages_close_nothing() {
+        let mut d = demand();
+        assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
+        for _ in 0..10 * FAULTS {
+            assert!(!fault_after(&mut d, COST) && !fault_after(&mut d, COST));
+            d.repaid(USER, 2);
+        }
+    }
+
+    #[test]
+    fn slow_paths_of_several_address_spaces_add_up() {
+        let mut d = demand();
+        let spaces = [1, 2, 3].map(|space| Code { space, mode: 2 });
+        let opened = (0..2000).find(|_| {
+            spaces.iter().any(|code| {
+                d.note_privileged(code.mode);
+                d.enter(code.space);
+                let asks = (0..8).filter(|_| d.missed(code.mode, WALK)).count() > 0;
+                d.count(code.space, d.counted + 10 * WALK);
+                asks && d.opens(*code, || 4)
+            })
+        });
+        assert!(opened.is_some_and(|turn| turn as u64 >= FEW * COST / WALK / 8 / 3), "{opened:?}");
+    }
+
+    #[test]
+    fn many_slow_paths_ask_seldom_whether_windows_open() {
+        let mut d = demand();
+        let mut asked = 0;
+        for _ in 0..100_000 {
+            if d.missed(USER.mode, WALK) {
+                d.count(USER.space, d.counted + WALK);
+                assert!(!d.opens(USER, || u64::MAX / COST));
+                asked += 1;
+            }
+        }
+        assert!((10..100).contains(&asked), "{asked}");
+    }
+
+    fn fault_after(d: &mut Demand, pause: u64) -> bool {
+        d.faulted(USER, d.counted + pause)
+    }
+
+    #[test]
+    fn faults_of_code_without_windows_close_nothing() {
+        let mut d = demand();
+        assert!((0..2 * FAULTS).all(|_| !fault_after(&mut d, COST)));
     }
 }

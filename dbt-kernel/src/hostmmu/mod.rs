@@ -27,15 +27,41 @@ pub use tables::Place;
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::Ram;
-use crate::services::USED;
+use crate::services::{Mappings, USED};
 use crate::shared::{Control, Stats, option};
 use core::sync::atomic::Ordering;
-use demand::Demand;
+pub(crate) use demand::SECOND_PLACE;
+use demand::{Code, Demand, WALK};
 use hashbrown::HashMap;
 use windows::{Page, Windows};
 use x86_backend::guest::{AccessKind, Guest, Mapping};
 use x86_backend::jit;
 use x86_backend::runtime::{MMU_MODES, MemDesc, PAGE_BITS, PATIENCE, SPAN_BITS, SPANS, Span, TlbEntry, Vcpu, event};
+
+/// How many pages the software TLB's entries at `filled` are, as far as windows' cost goes: 2 MiB that will be mapped as one are
+/// [`LARGE_COST`] pages.
+fn pages_in(tlb: &[TlbEntry], filled: &[u16], mappings: &Mappings) -> u64 {
+    /// Pages of a block, whether its mapping is large, and where they are, if alike.
+    struct Block(u64, bool, Option<u64>);
+    let mut blocks = HashMap::<u64, Block, Words>::default();
+    for &index in filled {
+        let TlbEntry { read: va, phys, addend, .. } = tlb[usize::from(index)];
+        if phys & USED == 0 || va & (PAGE - 1) != 0 {
+            continue;
+        }
+        let Block(pages, _, place) = blocks.entry(va & !(LARGE - 1)).or_insert_with(|| {
+            let large = mappings.size_at(va).is_some_and(|bits| 1 << bits >= LARGE);
+            Block(0, large, Some(addend))
+        });
+        *pages += 1;
+        *place = place.filter(|place| *place == addend);
+    }
+    let cost = |&Block(pages, large, place): &Block| {
+        let joined = large || (place.is_some() && pages >= windows::CROWDED as u64);
+        if joined { pages.min(LARGE_COST) } else { pages }
+    };
+    blocks.values().map(cost).sum()
+}
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
@@ -49,6 +75,8 @@ const CODE_FAULTS: u8 = 8;
 const AROUND: u64 = 16;
 const PAGE: u64 = 1 << PAGE_BITS;
 const LARGE: u64 = 2 << 20;
+/// What mapping them as one page costs, in pages.
+const LARGE_COST: u64 = 5;
 /// An entry without a span.
 const NAMELESS: u64 = u64::MAX;
 
@@ -105,6 +133,12 @@ impl HostMmu {
 }
 
 impl HostMmu {
+    fn repaid(&mut self, code: Code, faults: u64) {
+        if let Some(demand) = &mut self.demand {
+            demand.repaid(code, faults);
+        }
+    }
+
     /// Which code uses windows: where faults are dear, that which is hot.
     pub(crate) fn users(&self) -> jit::Windows {
         if self.demand.is_some() { jit::Windows::Regions } else { jit::Windows::Always }
@@ -163,7 +197,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if faulted {
             let Some((host, shared)) = self.host_parts() else { return };
             shared.control.stats.window_faults.fetch_add(1, Ordering::Relaxed);
-            if host.demand.as_mut().is_some_and(|demand| demand.faulted(space, shared.platform.tsc())) {
+            let code = Code { space, mode };
+            if host.demand.as_mut().is_some_and(|demand| demand.faulted(code, shared.platform.tsc())) {
+                shared.control.stats.windows_closed.fetch_add(1, Ordering::Relaxed);
                 self.close_windows();
             }
         } else if site != NO_SITE {
@@ -214,11 +250,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let Some(host) = &mut self.host else { return };
         if core::mem::take(&mut host.closed) {
             let space = self.space;
-            if !host.demand.as_ref().is_some_and(|demand| demand.is_open(space)) {
-                host.windows.close(space);
-            }
+            let open = |mode, of: Option<u64>| {
+                let code = Code { space: of.unwrap_or(space), mode };
+                host.demand.as_ref().is_some_and(|demand| demand.is_open(code))
+            };
+            host.windows.keep(open);
             self.refresh_spans();
-            self.restyle_regions(false);
+            self.restyle_regions();
         }
         let Some(host) = &mut self.host else { return };
         if host.windows.pressure {
@@ -237,47 +275,80 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// Gives the current address space windows if it is time, with what the software TLB has of its memory.
+    /// Gives code of the current address space windows if it is time, with what the software TLB has of its memory.
     fn open_windows(&mut self) {
         // SAFETY: the block lives as long as `self`.
-        let mode = unsafe { G::mmu_mode(G::context(&(*self.vcpu).state), true) };
-        let (space, pages) = (self.space, self.filled[mode].len() as u64);
+        let context = unsafe { G::context(&(*self.vcpu).state) };
+        let (space, own, user) = (self.space, G::mmu_mode(context, false), G::mmu_mode(context, true));
         let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() else { return };
+        if own != user {
+            demand.note_privileged(own);
+        }
         demand.count(space, shared.platform.tsc());
-        if !demand.opens(space, pages) {
+        if own != user {
+            self.open_windows_for(Code { space, mode: own });
+        }
+        self.open_windows_for(Code { space, mode: user });
+    }
+
+    fn open_windows_for(&mut self, code: Code) {
+        let Code { space, mode } = code;
+        let Some(host) = &mut self.host else { return };
+        let (Some(demand), mappings, filled) = (&mut host.demand, &self.data_mappings, &self.filled[mode]) else {
+            return;
+        };
+        // SAFETY: the block lives as long as `self`; nothing else refers to the software TLB now.
+        let tlb = unsafe { &(*self.vcpu).rt.tlb[mode % MMU_MODES] };
+        if !demand.opens(code, || pages_in(tlb, filled, mappings)) {
             return;
         }
         self.stats().windows_opened.fetch_add(1, Ordering::Relaxed);
         let filled = core::mem::take(&mut self.filled[mode]);
         for &index in &filled {
             let TlbEntry { read: va, phys, .. } = *self.tlb_entry(mode, index.into());
-            if phys & USED == 0 || va & (PAGE - 1) != 0 {
+            let mapped = |host: &HostMmu| host.windows.maps(mode, space, va);
+            if phys & USED == 0 || va & (PAGE - 1) != 0 || self.host.as_ref().is_some_and(mapped) {
                 continue;
             }
             // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
             let cpu = unsafe { &mut *self.vcpu };
             if let Ok(mapping) = G::walk(cpu, va, AccessKind::Read, mode) {
                 self.fill_window(mode, va, &mapping, AccessKind::Read, None);
+                self.join_if_crowded(cpu, mode, va, &mapping);
             }
         }
         self.filled[mode] = filled;
         self.refresh_spans();
-        self.restyle_regions(true);
+        self.restyle_regions();
     }
 
     /// Whether a region of code in this context should use windows.
     pub(crate) fn wants_windows(&self, context: u64) -> bool {
         let demand = self.host.as_ref().and_then(|host| host.demand.as_ref());
-        Self::unprivileged(context) && demand.is_some_and(|demand| demand.is_open(self.space))
+        let code = Code { space: self.space, mode: G::mmu_mode(context, false) };
+        demand.is_some_and(|demand| demand.is_open(code))
+    }
+
+    /// Whether code in this context is in all address spaces the same.
+    pub(crate) fn is_everywhere(&self, context: u64) -> bool {
+        let demand = self.host.as_ref().and_then(|host| host.demand.as_ref());
+        demand.is_some_and(|demand| demand.is_privileged(G::mmu_mode(context, false)))
     }
 
     /// A region of `insns` instructions was made for code in this context.
     pub(crate) fn note_region(&mut self, context: u64, insns: u32) {
-        let space = self.space;
-        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host
-            && Self::unprivileged(context)
-        {
-            demand.translated(space, insns.into());
+        let code = Code { space: self.space, mode: G::mmu_mode(context, false) };
+        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
+            demand.translated(code, insns.into());
+        }
+    }
+
+    /// Another address space is the current one from now on.
+    pub(crate) fn leave_space(&mut self, to: u64) {
+        self.count_run();
+        self.space = to;
+        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
+            demand.enter(to);
         }
     }
 
@@ -308,16 +379,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let Some(host) = &mut self.host else { return };
         // Code that doesn't use windows is no reason to have one.
         let at_site = core::mem::take(&mut host.at_site);
-        let wanted = match &mut host.demand {
-            None => true,
-            Some(demand) => {
-                if mode == G::mmu_mode(G::context(&cpu.state), true) {
-                    demand.missed(self.space);
-                }
-                at_site && demand.is_open(self.space)
-            }
-        };
+        let code = Code { space: self.space, mode };
         let site = host.fault_site.take();
+        let open = |demand: &Demand| at_site && (site.is_some() || demand.is_open(code));
+        let wanted = host.demand.as_ref().is_none_or(open);
+        self.note_miss(mode, WALK);
         if !wanted {
             return;
         }
@@ -335,6 +401,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 self.fill_window(mode, at, &mapping, AccessKind::Read, None);
             }
         }
+        self.join_if_crowded(cpu, mode, va, mapping);
+    }
+
+    fn join_if_crowded(&mut self, cpu: &mut Vcpu<G::State>, mode: usize, va: u64, mapping: &Mapping) {
+        let space = self.space;
         if self.host.as_mut().is_some_and(|host| host.windows.is_crowded(mode, space, va)) {
             self.join_pages(cpu, mode, va, mapping);
         }
@@ -358,13 +429,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         if let Some((host, shared)) = self.host_parts() {
             let stats = &shared.control.stats;
+            host.repaid(Code { space, mode }, windows::CROWDED as u64 / AROUND);
             host.windows.join(mode, space, va, frame, mapping.write, shared.platform, stats);
         }
     }
 
     /// Whether windows have nothing to learn from the access under way, which goes to a page that the software TLB has.
-    pub(crate) fn needs_no_walk(&mut self, device: bool) -> bool {
-        let space = self.space;
+    pub(crate) fn needs_no_walk(&mut self, mode: usize, device: bool) -> bool {
+        let code = Code { space: self.space, mode };
         let Some(host) = &mut self.host else { return true };
         if host.fault_site.is_some() {
             return false;
@@ -373,7 +445,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return true;
         }
         match &mut host.demand {
-            Some(demand) if !demand.is_open(space) => {
+            Some(demand) if !demand.is_open(code) => {
                 host.at_site = false;
                 true
             }
@@ -381,13 +453,12 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// An access missed the software TLB where it would not have missed a window.
-    pub(crate) fn note_miss(&mut self, cpu: &Vcpu<G::State>, mode: usize) {
-        let space = self.space;
+    /// An access missed the software TLB where it would not have missed a window, which took `cycles`.
+    pub(crate) fn note_miss(&mut self, mode: usize, cycles: u64) {
         if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host
-            && mode == G::mmu_mode(G::context(&cpu.state), true)
+            && demand.missed(mode, cycles)
         {
-            demand.missed(space);
+            self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
         }
     }
 
@@ -430,6 +501,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return;
         }
         let stats = &shared.control.stats;
+        if page.large && site.is_some() {
+            host.repaid(Code { space, mode }, 1);
+        }
         let made = host.windows.fill(mode, space, va, mapping, page, shared.platform, stats);
         if host.windows.pressure {
             self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
@@ -450,8 +524,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         match va {
             Some(va) => host.windows.drop_page(va, shared.platform, &shared.control.stats),
             None => {
-                host.windows.drop_all();
-                self.refresh_spans();
+                if host.windows.drop_all() {
+                    self.refresh_spans();
+                }
                 self.forget_demand(None);
             }
         }
@@ -466,16 +541,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// An address space, or every one, begins anew.
+    /// An address space, or every one, begins anew. The current one goes on as it was: it is the guest's processor that forgets.
     fn forget_demand(&mut self, space: Option<u64>) {
         let current = self.space;
         let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host else { return };
-        let open = demand.is_open(current);
+        let open = |demand: &Demand| (0..MMU_MODES).any(|mode| demand.is_open(Code { space: current, mode }));
+        let before = open(demand);
         match space {
+            Some(space) if space == current => {}
             Some(space) => demand.forget(space),
             None => demand.forget_all(),
         }
-        if open && !demand.is_open(current) {
+        if before && !open(demand) {
             self.close_windows();
         }
     }

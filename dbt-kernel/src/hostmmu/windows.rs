@@ -28,7 +28,7 @@ use x86_backend::runtime::{PAGE_BITS, SPAN_BITS, Span};
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
 /// Pages mapped in a table after which they may become one large page.
-const CROWDED: usize = 64;
+pub(super) const CROWDED: usize = 64;
 
 /// From one slot to the next, in entries of the root: a slot and an empty one.
 const STRIDE: usize = 2;
@@ -278,25 +278,28 @@ impl Windows {
 
     /// The guest invalidated `va`, in every address space.
     pub fn drop_page(&mut self, va: u64, platform: &impl Platform, stats: &Stats) {
+        if self.index.is_empty() {
+            return;
+        }
         let (span, offset) = (va >> SPAN_BITS & TAGLESS, va & ((1 << SPAN_BITS) - 1));
         // A mapping larger than a span reaches into others.
         let bits = self.large.size_at(va).unwrap_or(PAGE_BITS);
         let beyond = bits.saturating_sub(SPAN_BITS);
         let mut changed: Option<u8> = None;
         let mut many = bits > LARGE_BITS;
-        for slot in 0..self.slots.len() {
-            let window = &self.slots[slot];
-            if !window.live || (window.view.span & TAGLESS) >> beyond != span >> beyond {
+        for &slot in self.index.values() {
+            let window = &self.slots[usize::from(slot)];
+            if (window.view.span & TAGLESS) >> beyond != span >> beyond {
                 continue;
             }
             let top = window.top;
             many |= bits > PAGE_BITS && self.pool.has_pages(top, offset);
             if self.pool.unmap(top, offset, bits.min(SPAN_BITS)) {
                 if !self.pool.has_pages(top, offset) {
-                    self.piecemeal.insert((slot as u8, offset >> LARGE_BITS));
+                    self.piecemeal.insert((slot, offset >> LARGE_BITS));
                 }
                 many |= changed.is_some();
-                changed = Some(slot as u8);
+                changed = Some(slot);
             }
         }
         if changed.is_some() && bits == PAGE_BITS {
@@ -368,15 +371,19 @@ impl Windows {
         self.reclaim(platform, stats);
     }
 
-    /// Gives up every window.
-    pub fn drop_all(&mut self) {
+    /// Gives up every window. Gives whether there were any.
+    pub fn drop_all(&mut self) -> bool {
+        self.pressure = false;
+        if self.index.is_empty() {
+            return false;
+        }
         for slot in 0..self.slots.len() {
             if self.slots[slot].live {
                 self.retire(slot as u8);
             }
         }
         self.large.clear();
-        self.pressure = false;
+        true
     }
 
     /// Gives up the windows of one address space.
@@ -388,10 +395,11 @@ impl Windows {
         }
     }
 
-    /// Gives up the windows that address space `space` sees.
-    pub fn close(&mut self, space: u64) {
+    /// Gives up the windows, by mode and address space, that are not `open`.
+    pub fn keep(&mut self, open: impl Fn(usize, Option<u64>) -> bool) {
         for slot in 0..self.slots.len() {
-            if self.slots[slot].live && self.slots[slot].view.space.is_none_or(|s| s == space) {
+            let Window { live, view: View { mode, space, .. }, .. } = self.slots[slot];
+            if live && !open(mode, space) {
                 self.retire(slot as u8);
             }
         }
