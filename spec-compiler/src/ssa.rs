@@ -284,12 +284,51 @@ pub enum Stmt {
     For { index: ValueId, lo: ValueId, hi: ValueId, body: Region },
 }
 
+impl Stmt {
+    /// The regions in it.
+    pub fn regions(&self) -> impl DoubleEndedIterator<Item = &Region> {
+        let (first, second) = match self {
+            Self::Eval(_) => (None, None),
+            Self::If { then, otherwise, .. } => (Some(then), Some(otherwise)),
+            Self::For { body, .. } => (Some(body), None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Region {
     pub stmts: Vec<Stmt>,
     pub results: Vec<ValueId>,
     /// Ends in a statement that never returns.
     pub diverges: bool,
+}
+
+impl Region {
+    /// This region's statements and those of the regions in them, each before what is in it.
+    pub fn statements(&self) -> impl Iterator<Item = &Stmt> {
+        let mut open = vec![self.stmts.iter()];
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(stmt) = open.last_mut()?.next() {
+                    open.extend(stmt.regions().rev().map(|region| region.stmts.iter()));
+                    return Some(stmt);
+                }
+                open.pop();
+            }
+        })
+    }
+
+    /// The values that it and the regions in it evaluate.
+    pub fn values(&self) -> impl Iterator<Item = ValueId> {
+        self.statements().filter_map(|stmt| if let Stmt::Eval(v) = stmt { Some(*v) } else { None })
+    }
+
+    /// The regions' results, its own first, and those of the regions in it.
+    pub fn all_results(&self) -> impl Iterator<Item = ValueId> {
+        let inner = self.statements().flat_map(Stmt::regions).flat_map(|region| &region.results);
+        self.results.iter().chain(inner).copied()
+    }
 }
 
 /// The body of an instruction's `exec`, of a decode hook, of a condition, of a system register's accessor.

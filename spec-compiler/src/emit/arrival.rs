@@ -5,7 +5,7 @@ use super::body::BodyEmitter;
 use super::text::{Text, camel, snake};
 use crate::model::{Insn, Model};
 use crate::passes::times;
-use crate::ssa::{Body, Op, Region, Stmt};
+use crate::ssa::{Body, Op};
 
 pub fn emit(model: &Model, t: &mut Text) {
     t.line("/// Whether a branch whose target may ask (`Guest::arrive`) may lead to an instruction, in a context: what its");
@@ -94,35 +94,24 @@ fn courses(model: &Model, t: &mut Text) {
 
 fn course_of(model: &Model, body: &Body) -> Course {
     let (mut branches, mut ends, mut memory) = (false, false, false);
-    each(&body.root, &mut |v| match body[v].op {
-        Op::Branch => branches = true,
-        Op::EndBlock | Op::SysregRead | Op::SysregWrite => ends = true,
-        Op::Call(h) => {
-            let h = &model.helpers[h.index()];
-            ends |= h.ends_block || (h.raises && !h.never);
+    for v in body.root.values() {
+        match body[v].op {
+            Op::Branch => branches = true,
+            Op::EndBlock | Op::SysregRead | Op::SysregWrite => ends = true,
+            Op::Call(h) => {
+                let h = &model.helpers[h.index()];
+                ends |= h.ends_block || (h.raises && !h.never);
+            }
+            Op::MemRead | Op::MemWrite | Op::MemAtomic | Op::MemCas => memory = true,
+            _ => {}
         }
-        Op::MemRead | Op::MemWrite | Op::MemAtomic | Op::MemCas => memory = true,
-        _ => {}
-    });
+    }
     if body.root.diverges && !branches && !ends && !memory {
         Course::Raises
     } else if (branches || ends) && !memory {
         Course::Leaves
     } else {
         Course::GoesOn
-    }
-}
-
-fn each(region: &Region, f: &mut impl FnMut(crate::ssa::ValueId)) {
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Eval(v) => f(*v),
-            Stmt::If { then, otherwise, .. } => {
-                each(then, f);
-                each(otherwise, f);
-            }
-            Stmt::For { body, .. } => each(body, f),
-        }
     }
 }
 

@@ -10,8 +10,9 @@
 use super::expr::{as_u32, binding, ends_in_return, is_word, rust_type, strip, tuple, typed_int};
 use super::ops::{access, branch_kind};
 use super::text::{Names, Text};
-use super::usage::{collect_sets, count_uses, field_expr, var_homes};
+use super::usage::{count_uses, field_expr, var_homes};
 use crate::model::{Model, Pattern};
+use crate::passes::util::sets;
 use crate::ssa::{Body, Op, Region, Stmt, Time, Ty, ValueId, VarId, Width};
 use std::collections::{HashMap, HashSet};
 
@@ -360,12 +361,8 @@ impl<'a> BodyEmitter<'a> {
     }
 
     fn dynamic_if(&mut self, cond: ValueId, then: &Region, otherwise: &Region, results: &[ValueId]) {
-        let mut assigned = Vec::new();
-        for arm in [then, otherwise] {
-            if !arm.diverges {
-                collect_sets(self.body, arm, &mut assigned);
-            }
-        }
+        let arms = [then, otherwise].into_iter().filter(|arm| !arm.diverges);
+        let mut assigned = sets(self.body, arms.flat_map(Region::values));
         assigned.retain(|v| self.declared.contains(v));
         let both = then.diverges && otherwise.diverges;
         if both {
@@ -414,8 +411,7 @@ impl<'a> BodyEmitter<'a> {
     }
 
     fn dynamic_arm(&mut self, region: &Region, results: &[ValueId], assigned: &[VarId]) {
-        let mut own = Vec::new();
-        collect_sets(self.body, region, &mut own);
+        let mut own = sets(self.body, region.values());
         own.retain(|v| self.declared.contains(v));
         for v in own {
             let name = &self.var_names[v.index()];

@@ -63,25 +63,6 @@ pub(super) fn count_uses(body: &Body, region: &Region, uses: &mut [u32]) {
     }
 }
 
-pub(super) fn collect_sets(body: &Body, region: &Region, out: &mut Vec<VarId>) {
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Eval(v) => {
-                if let Op::VarSet(var) = body[*v].op
-                    && !out.contains(&var)
-                {
-                    out.push(var);
-                }
-            }
-            Stmt::If { then, otherwise, .. } => {
-                collect_sets(body, then, out);
-                collect_sets(body, otherwise, out);
-            }
-            Stmt::For { body: inner, .. } => collect_sets(body, inner, out),
-        }
-    }
-}
-
 /// For each variable the innermost region that holds all its uses, and the first statement there that has one.
 pub(super) fn var_homes(body: &Body) -> HashMap<(usize, usize), Vec<VarId>> {
     fn walk(

@@ -496,24 +496,20 @@ impl Lowerer<'_> {
     }
 
     fn has_effects(&self, r: &Region) -> bool {
-        r.stmts.iter().any(|s| match s {
-            Stmt::Eval(v) => match self.body[*v].op {
-                Op::Call(h) => !self.prog.helpers[h.index()].pure_,
-                Op::MemRead
-                | Op::MemWrite
-                | Op::MemAtomic
-                | Op::MemCas
-                | Op::Fence
-                | Op::SysregRead
-                | Op::SysregWrite
-                | Op::Branch
-                | Op::EndBlock
-                | Op::StateSet(_)
-                | Op::VarSet(_) => true,
-                _ => false,
-            },
-            Stmt::If { then, otherwise, .. } => self.has_effects(then) || self.has_effects(otherwise),
-            Stmt::For { body, .. } => self.has_effects(body),
+        r.values().any(|v| match self.body[v].op {
+            Op::Call(h) => !self.prog.helpers[h.index()].pure_,
+            Op::MemRead
+            | Op::MemWrite
+            | Op::MemAtomic
+            | Op::MemCas
+            | Op::Fence
+            | Op::SysregRead
+            | Op::SysregWrite
+            | Op::Branch
+            | Op::EndBlock
+            | Op::StateSet(_)
+            | Op::VarSet(_) => true,
+            _ => false,
         })
     }
 

@@ -9,7 +9,7 @@ use super::lower::{Binding, Lowerer, Res, T, Val, run};
 use super::program::Program;
 use crate::diag::{Error, Session};
 use crate::model::Helper;
-use crate::ssa::{Body, HelperId, Op, Region, Stmt, Time, Ty};
+use crate::ssa::{Body, HelperId, Op, Time, Ty};
 
 /// Declares the description's outlined functions; gives those whose declarations are right.
 pub fn declare(prog: &mut Program, session: &mut Session) -> Vec<ast::Fn> {
@@ -46,7 +46,7 @@ pub fn bodies(prog: &mut Program, session: &mut Session, outlined: &[ast::Fn]) {
         let id = prog.helper_ids[&f.name.name].index();
         let types: Vec<Ty> = prog.helpers[id].params.iter().map(|(_, ty)| *ty).collect();
         let Some((body, ())) = run(prog, session, &[], |l| lower(l, f, &types)) else { continue };
-        check(session, f, &body, &body.root);
+        check(session, f, &body);
         prog.helpers[id].body = Some(body);
     }
 }
@@ -99,22 +99,13 @@ fn impossible(op: &Op) -> Option<&'static str> {
     })
 }
 
-fn check(session: &mut Session, f: &ast::Fn, body: &Body, region: &Region) {
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Eval(v) => {
-                if let Some(what) = impossible(&body[*v].op) {
-                    let span = body[*v].span;
-                    let e = Error::new(span, format!("the outlined function `{}` {what}", f.name.name));
-                    let e = if span.file == f.name.span.file { e.related(f.name.span, "declared here") } else { e };
-                    session.error(e.note("an outlined function computes with its arguments only"));
-                }
-            }
-            Stmt::If { then, otherwise, .. } => {
-                check(session, f, body, then);
-                check(session, f, body, otherwise);
-            }
-            Stmt::For { body: inner, .. } => check(session, f, body, inner),
+fn check(session: &mut Session, f: &ast::Fn, body: &Body) {
+    for v in body.root.values() {
+        if let Some(what) = impossible(&body[v].op) {
+            let span = body[v].span;
+            let e = Error::new(span, format!("the outlined function `{}` {what}", f.name.name));
+            let e = if span.file == f.name.span.file { e.related(f.name.span, "declared here") } else { e };
+            session.error(e.note("an outlined function computes with its arguments only"));
         }
     }
 }

@@ -1,7 +1,6 @@
 //! If-conversion: a dynamic `if` whose arms only compute a few values becomes those computations and selects.
 
 use super::dead::has_effect;
-use super::util::each_value;
 use crate::model::Model;
 use crate::ssa::{Body, Op, Region, Stmt, Time, Ty};
 
@@ -56,13 +55,13 @@ fn speculable(model: &Model, body: &Body, then: &Region, otherwise: &Region) -> 
     for arm in [then, otherwise] {
         pure_ &= !diverges(arm);
         pure_ &= arm.results.iter().all(|&r| body[r].ty != Ty::Int);
-        each_value(arm, &mut |v| {
+        for v in arm.values() {
             let op = &body[v].op;
             if body[v].time == Time::Dynamic {
                 count += 1;
             }
             pure_ &= !has_effect(model, op) && !matches!(op, Op::VarGet(_) | Op::Call(_));
-        });
+        }
     }
     pure_ && count <= LIMIT
 }

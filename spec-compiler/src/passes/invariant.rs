@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::dead::has_effect;
-use super::util::{each_value, is_constant};
+use super::util::is_constant;
 use crate::model::Model;
 use crate::ssa::{Body, Op, Region, StateId, Stmt, Ty, ValueId, Width};
 
@@ -64,20 +64,11 @@ fn hoist(model: &Model, body: &Body, index: ValueId, inner: &mut Region, out: &m
 
 /// All values that a region defines.
 fn defined(r: &Region, into: &mut HashSet<ValueId>) {
-    for stmt in &r.stmts {
+    for stmt in r.statements() {
         match stmt {
-            Stmt::Eval(v) => {
-                into.insert(*v);
-            }
-            Stmt::If { then, otherwise, results, .. } => {
-                defined(then, into);
-                defined(otherwise, into);
-                into.extend(results);
-            }
-            Stmt::For { index, body, .. } => {
-                into.insert(*index);
-                defined(body, into);
-            }
+            Stmt::Eval(v) => _ = into.insert(*v),
+            Stmt::If { results, .. } => into.extend(results),
+            Stmt::For { index, .. } => _ = into.insert(*index),
         }
     }
 }
@@ -92,14 +83,16 @@ impl Changes {
     fn of(model: &Model, body: &Body, r: &Region) -> Self {
         let mut elements = HashSet::new();
         let mut anything = false;
-        each_value(r, &mut |v| match body[v].op {
-            Op::StateSet(s) => {
-                elements.insert(s);
+        for v in r.values() {
+            match body[v].op {
+                Op::StateSet(s) => {
+                    elements.insert(s);
+                }
+                Op::Call(h) => anything |= !model.helpers[h.index()].pure_,
+                Op::SysregRead | Op::SysregWrite => anything = true,
+                _ => {}
             }
-            Op::Call(h) => anything |= !model.helpers[h.index()].pure_,
-            Op::SysregRead | Op::SysregWrite => anything = true,
-            _ => {}
-        });
+        }
         if anything { Self::Anything } else { Self::Elements(elements) }
     }
 }

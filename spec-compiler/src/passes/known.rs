@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::util::mentions;
 use crate::model::Model;
 use crate::ssa::{Body, Op, Region, Stmt, Time, Ty, ValueId};
 
@@ -110,18 +111,6 @@ fn region(body: &mut Body, r: &mut Region, known: &mut HashMap<ValueId, ValueId>
         changed |= replace(v, known);
     }
     changed
-}
-
-/// Whether a region uses a value.
-fn mentions(body: &Body, r: &Region, v: ValueId) -> bool {
-    r.results.contains(&v)
-        || r.stmts.iter().any(|s| match s {
-            Stmt::Eval(e) => body[*e].args.contains(&v),
-            Stmt::If { cond, then, otherwise, .. } => {
-                *cond == v || mentions(body, then, v) || mentions(body, otherwise, v)
-            }
-            Stmt::For { body: inner, .. } => mentions(body, inner, v),
-        })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub mod util;
 
 use crate::model::Model;
 use crate::print;
-use crate::ssa::{Body, Region, Stmt};
+use crate::ssa::Body;
 use std::str::FromStr;
 
 /// How much is done offline.
@@ -152,24 +152,14 @@ fn check(model: &Model, body: &Body, after: &str) {
 /// Operations in all bodies, for the statistics.
 #[must_use]
 pub fn operations(model: &Model) -> usize {
-    fn count(r: &Region) -> usize {
-        r.stmts
-            .iter()
-            .map(|s| match s {
-                Stmt::Eval(_) => 1,
-                Stmt::If { then, otherwise, .. } => 1 + count(then) + count(otherwise),
-                Stmt::For { body, .. } => 1 + count(body),
-            })
-            .sum()
-    }
     let sysregs = model
         .sysregs
         .iter()
         .flat_map(|r| [&r.get, &r.set, &r.read_when, &r.write_when])
         .flatten()
-        .map(|b| count(&b.root))
+        .map(|b| b.root.statements().count())
         .sum::<usize>();
-    model.insns.iter().map(|i| count(&i.exec.root)).sum::<usize>() + sysregs
+    model.insns.iter().map(|i| i.exec.root.statements().count()).sum::<usize>() + sysregs
 }
 
 #[cfg(test)]

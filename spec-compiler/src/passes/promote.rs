@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::util::{Subst, each_value, sets};
+use super::util::{Subst, sets};
 use crate::model::Model;
 use crate::ssa::{Body, Op, Region, Stmt, ValueId, VarId};
 
@@ -37,13 +37,13 @@ fn loop_carried(body: &Body, region: &Region, seen: &mut HashSet<VarId>, kept: &
                 loop_carried(body, otherwise, seen, kept);
             }
             Stmt::For { body: inner, .. } => {
-                kept.extend(sets(body, inner).into_iter().filter(|v| seen.contains(v)));
+                kept.extend(sets(body, inner.values()).into_iter().filter(|v| seen.contains(v)));
                 loop_carried(body, inner, seen, kept);
-                each_value(inner, &mut |v| {
+                for v in inner.values() {
                     if let Op::VarSet(var) | Op::VarGet(var) = body[v].op {
                         seen.insert(var);
                     }
-                });
+                }
             }
         }
     }

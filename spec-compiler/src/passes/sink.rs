@@ -4,9 +4,9 @@
 //! Loads of guest state move too, as long as nothing between may change the state.
 
 use super::dead::has_effect;
-use super::util::each_value;
+use super::util::{mentions, uses};
 use crate::model::Model;
-use crate::ssa::{Body, Op, Region, Stmt, Time, Ty, ValueId, Width};
+use crate::ssa::{Body, Op, Region, Stmt, Time};
 
 /// Returns whether anything changed. Needs up-to-date times.
 pub fn run(model: &Model, body: &mut Body) -> bool {
@@ -61,44 +61,22 @@ fn region(model: &Model, body: &Body, r: &mut Region) -> bool {
     changed
 }
 
-fn by_value(body: &Body, user: ValueId, v: ValueId) -> bool {
-    body[user].args.contains(&v) || body[user].ty == Ty::Bits(Width::Value(v))
-}
-
-fn mentions(body: &Body, r: &Region, v: ValueId) -> bool {
-    r.results.contains(&v) || r.stmts.iter().any(|s| uses(body, s, v))
-}
-
-fn uses(body: &Body, stmt: &Stmt, v: ValueId) -> bool {
-    match stmt {
-        Stmt::Eval(e) => by_value(body, *e, v),
-        Stmt::If { cond, then, otherwise, .. } => *cond == v || mentions(body, then, v) || mentions(body, otherwise, v),
-        Stmt::For { lo, hi, body: inner, .. } => *lo == v || *hi == v || mentions(body, inner, v),
-    }
-}
-
 fn changes_state(model: &Model, body: &Body, stmt: &Stmt) -> bool {
     let op_changes = |op: &Op| match op {
         Op::StateSet(_) | Op::SysregRead | Op::SysregWrite => true,
         Op::Call(h) => !model.helpers[h.index()].pure_,
         _ => false,
     };
-    let mut found = false;
     match stmt {
-        Stmt::Eval(v) => found = op_changes(&body[*v].op),
-        Stmt::If { then, otherwise, .. } => {
-            for arm in [then, otherwise] {
-                each_value(arm, &mut |v| found |= op_changes(&body[v].op));
-            }
-        }
-        Stmt::For { body: inner, .. } => each_value(inner, &mut |v| found |= op_changes(&body[v].op)),
+        Stmt::Eval(v) => op_changes(&body[*v].op),
+        _ => stmt.regions().flat_map(Region::values).any(|v| op_changes(&body[v].op)),
     }
-    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssa::Ty;
     use crate::testing::{Builder, model};
 
     #[test]

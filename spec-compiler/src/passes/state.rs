@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::util::{Subst, each_value};
+use super::util::Subst;
 use crate::model::Model;
 use crate::ssa::{Body, Op, Region, StateId, Stmt, ValueId};
 
@@ -127,13 +127,13 @@ impl Pass<'_> {
 
     /// Forgets what a region may have stored.
     fn forget_changed(&self, body: &Body, r: &Region, known: &mut HashMap<Place, ValueId>) {
-        each_value(r, &mut |v| {
+        for v in r.values() {
             if effect(self.model, &body[v].op) == Effect::Anything {
                 known.clear();
             } else if let (Op::StateSet(_), Some(place)) = (&body[v].op, self.place(body, v)) {
                 Self::forget_aliases(body, place, known);
             }
-        });
+        }
     }
 
     /// Backwards: a store to a place that is stored again before anything can look.

@@ -101,31 +101,34 @@ impl Subst {
     }
 }
 
-/// Calls `f` for every value a region evaluates, inner regions included.
-pub fn each_value(region: &Region, f: &mut dyn FnMut(ValueId)) {
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Eval(v) => f(*v),
-            Stmt::If { then, otherwise, .. } => {
-                each_value(then, f);
-                each_value(otherwise, f);
-            }
-            Stmt::For { body, .. } => each_value(body, f),
-        }
-    }
-}
-
-/// Variables set anywhere in a region.
-pub fn sets(body: &Body, region: &Region) -> Vec<VarId> {
+/// Variables that some of the values set, in the order of their first being so.
+pub fn sets(body: &Body, values: impl Iterator<Item = ValueId>) -> Vec<VarId> {
     let mut list = Vec::new();
-    each_value(region, &mut |v| {
+    for v in values {
         if let Op::VarSet(var) = body[v].op
             && !list.contains(&var)
         {
             list.push(var);
         }
-    });
+    }
     list
+}
+
+/// Whether the value is used in a region: by a value, or by control flow.
+#[must_use]
+pub fn mentions(body: &Body, region: &Region, v: ValueId) -> bool {
+    region.results.contains(&v) || region.stmts.iter().any(|stmt| uses(body, stmt, v))
+}
+
+/// Whether a statement or what is in it uses the value.
+#[must_use]
+pub fn uses(body: &Body, stmt: &Stmt, v: ValueId) -> bool {
+    let itself = match stmt {
+        Stmt::Eval(e) => body[*e].args.contains(&v) || body[*e].ty == Ty::Bits(Width::Value(v)),
+        Stmt::If { cond, .. } => *cond == v,
+        Stmt::For { lo, hi, .. } => *lo == v || *hi == v,
+    };
+    itself || stmt.regions().any(|region| mentions(body, region, v))
 }
 
 /// Whether the value is a constant of the description.

@@ -6,7 +6,6 @@ use super::Loop;
 use crate::model::Model;
 use crate::passes::dead::has_effect;
 use crate::passes::times::const_width;
-use crate::passes::util::each_value;
 use crate::ssa::{BinOp, Body, Op, Region, StateId, Stmt, Ty, ValueId, VarId, Width};
 
 /// What a turn does for others than itself.
@@ -81,7 +80,7 @@ impl Uses {
             accesses: HashMap::new(),
             control: HashSet::new(),
         };
-        each_value(r, &mut |v| {
+        for v in r.values() {
             let data = &body[v];
             for &a in &data.args {
                 uses.by.entry(a).or_default().push(v);
@@ -92,7 +91,7 @@ impl Uses {
                 Op::StateGet(s) | Op::StateSet(s) => *uses.accesses.entry(s).or_default() += 1,
                 _ => {}
             }
-        });
+        }
         control(r, &mut uses.control);
         uses
     }
@@ -103,20 +102,14 @@ impl Uses {
     }
 }
 
+/// What control flow uses.
 fn control(r: &Region, into: &mut HashSet<ValueId>) {
-    into.extend(&r.results);
-    for stmt in &r.stmts {
+    into.extend(r.all_results());
+    for stmt in r.statements() {
         match stmt {
             Stmt::Eval(_) => {}
-            Stmt::If { cond, then, otherwise, .. } => {
-                into.insert(*cond);
-                control(then, into);
-                control(otherwise, into);
-            }
-            Stmt::For { lo, hi, body, .. } => {
-                into.extend([lo, hi]);
-                control(body, into);
-            }
+            Stmt::If { cond, .. } => _ = into.insert(*cond),
+            Stmt::For { lo, hi, .. } => into.extend([lo, hi]),
         }
     }
 }
@@ -193,18 +186,13 @@ impl Shape {
 
     /// Finds the variables of a turn. False if one has a value from the turn before, or if anybody else reads one.
     fn keeps_to_itself(&mut self, body: &Body, root: &Region, original: &Region, turn: &Region) -> bool {
-        each_value(turn, &mut |v| {
+        for v in turn.values() {
             if let (Op::VarSet(var), false) = (&body[v].op, self.effects.contains_key(&v)) {
                 self.own.insert(*var);
             }
-        });
-        let gets = |r: &Region| {
-            let mut n = 0;
-            each_value(r, &mut |v| {
-                n += usize::from(matches!(body[v].op, Op::VarGet(var) if self.own.contains(&var)));
-            });
-            n
-        };
+        }
+        let own = |v: &ValueId| matches!(body[*v].op, Op::VarGet(var) if self.own.contains(&var));
+        let gets = |r: &Region| r.values().filter(own).count();
         gets(root) == gets(original) && self.set_first(body, turn, &mut HashSet::new())
     }
 
@@ -266,11 +254,12 @@ impl Shape {
 
     /// The least width of lanes for everything that varies, at most 64.
     fn lane_width(&self, body: &Body, r: &Region) -> Option<u32> {
-        let mut all = Vec::new();
-        each_value(r, &mut |v| all.push(v));
-        if_results(r, &mut all);
+        let results = r.statements().filter_map(|stmt| match stmt {
+            Stmt::If { results, .. } => Some(results.iter().copied()),
+            _ => None,
+        });
         let mut e = 8;
-        for v in all {
+        for v in r.values().chain(results.flatten()) {
             let data = &body[v];
             let constant = |i: usize| match body[data.args[i]].op {
                 Op::Int(n) => u32::try_from(n).ok(),
@@ -290,20 +279,6 @@ impl Shape {
             });
         }
         (e <= 64).then(|| e.next_power_of_two())
-    }
-}
-
-fn if_results(r: &Region, into: &mut Vec<ValueId>) {
-    for stmt in &r.stmts {
-        match stmt {
-            Stmt::Eval(_) => {}
-            Stmt::If { then, otherwise, results, .. } => {
-                into.extend(results);
-                if_results(then, into);
-                if_results(otherwise, into);
-            }
-            Stmt::For { body, .. } => if_results(body, into),
-        }
     }
 }
 
@@ -338,12 +313,9 @@ fn possible(body: &Body, root: &Region, v: ValueId) -> Option<Vec<i64>> {
 
 /// What the arms give for a result of an `if`.
 fn choices(r: &Region, v: ValueId) -> Option<(ValueId, ValueId)> {
-    r.stmts.iter().find_map(|stmt| match stmt {
-        Stmt::Eval(_) => None,
-        Stmt::If { then, otherwise, results, .. } => match results.iter().position(|&r| r == v) {
-            Some(i) => Some((*then.results.get(i)?, *otherwise.results.get(i)?)),
-            None => choices(then, v).or_else(|| choices(otherwise, v)),
-        },
-        Stmt::For { body, .. } => choices(body, v),
+    r.statements().find_map(|stmt| {
+        let Stmt::If { then, otherwise, results, .. } = stmt else { return None };
+        let i = results.iter().position(|&r| r == v)?;
+        Some((*then.results.get(i)?, *otherwise.results.get(i)?))
     })
 }
