@@ -38,15 +38,10 @@ const FAULTS: u64 = 64;
 const PAGES_PER_FAULT: u64 = 8;
 /// ... took more than one part in so many of the time.
 const SHARE: u64 = 24;
+/// Where only time speaks for windows, that is looked at once in so many faults' time.
+const LOOK: u64 = 32;
 
-/// Code of an address space that runs in one MMU mode; privileged code is the same in all address spaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Code {
-    pub space: u64,
-    pub mode: usize,
-}
-
-/// What is known of some code. Times are what its address space ran, or all did.
+/// What is known of code that runs in one MMU mode, in an address space or in all. Times are what its address space ran, or all did.
 #[derive(Default)]
 struct Record {
     open: bool,
@@ -83,15 +78,17 @@ struct Space {
 /// What is known of all code.
 pub(crate) struct Demand {
     fault_cost: u64,
-    spaces: HashMap<u64, Space, Words>,
-    /// What is known of privileged code, and in which modes it runs.
+    /// Of the current address space, and of the others.
+    current: Space,
+    others: HashMap<u64, Space, Words>,
+    /// Of privileged code, and in which modes it runs.
     everywhere: Space,
     privileged: [bool; MMU_MODES],
     /// When the time that the current address space runs was last counted.
     counted: u64,
-    /// Cycles in the current address space's slow paths since then, by mode, and how many are a reason to look.
-    slow: [u64; MMU_MODES],
-    ask: [u64; MMU_MODES],
+    /// When to look whether windows open; or at once, because of slow paths.
+    due: u64,
+    asked: bool,
 }
 
 impl Demand {
@@ -100,12 +97,13 @@ impl Demand {
         let dear = 2 * fault_cost / WALK >= CHEAP;
         dear.then(|| Self {
             fault_cost,
-            spaces: HashMap::default(),
+            current: Space::default(),
+            others: HashMap::default(),
             everywhere: Space::default(),
             privileged: [false; MMU_MODES],
             counted: now,
-            slow: [0; MMU_MODES],
-            ask: [2 * fault_cost; MMU_MODES],
+            due: now,
+            asked: false,
         })
     }
 
@@ -118,39 +116,35 @@ impl Demand {
         self.privileged[mode]
     }
 
-    /// What `code` belongs to.
-    fn space(&self, code: Code) -> Option<&Space> {
-        if self.privileged[code.mode] { Some(&self.everywhere) } else { self.spaces.get(&code.space) }
+    fn space(&mut self, mode: usize) -> &mut Space {
+        if self.privileged[mode] { &mut self.everywhere } else { &mut self.current }
     }
 
-    fn space_mut(&mut self, code: Code) -> &mut Space {
-        if self.privileged[code.mode] { &mut self.everywhere } else { self.spaces.entry(code.space).or_default() }
+    /// Whether code of `mode` has windows in the current address space.
+    pub fn is_open(&self, mode: usize) -> bool {
+        let space = if self.privileged[mode] { &self.everywhere } else { &self.current };
+        space.modes[mode].open
     }
 
-    /// Whether `code` has windows.
-    pub fn is_open(&self, code: Code) -> bool {
-        self.space(code).is_some_and(|space| space.modes[code.mode].open)
+    /// Whether it has in `space`, which is another one.
+    pub fn is_open_in(&self, space: u64, mode: usize) -> bool {
+        if self.privileged[mode] {
+            return self.everywhere.modes[mode].open;
+        }
+        self.others.get(&space).is_some_and(|space| space.modes[mode].open)
     }
 
-    /// `space` ran until now.
-    pub fn count(&mut self, space: u64, now: u64) {
+    /// Until now the current address space ran.
+    pub fn count(&mut self, now: u64) {
         let cycles = now.saturating_sub(core::mem::replace(&mut self.counted, now));
         self.everywhere.ran += cycles;
-        self.spaces.entry(space).or_default().ran += cycles;
-        for mode in 0..MMU_MODES {
-            let slow = core::mem::take(&mut self.slow[mode]);
-            self.space_mut(Code { space, mode }).modes[mode].slow += slow;
-        }
-        self.enter(space);
+        self.current.ran += cycles;
     }
 
-    /// `space` is the current one.
-    pub fn enter(&mut self, space: u64) {
-        for mode in 0..MMU_MODES {
-            let least = 2 * self.fault_cost;
-            let record = &self.space_mut(Code { space, mode }).modes[mode];
-            self.ask[mode] = record.asks.max(least).saturating_sub(record.slow);
-        }
+    /// The address space `to` is the current one instead of `from`.
+    pub fn enter(&mut self, from: u64, to: u64) {
+        let next = self.others.remove(&to).unwrap_or_default();
+        self.others.insert(from, core::mem::replace(&mut self.current, next));
     }
 
     /// Until now none ran.
@@ -158,23 +152,36 @@ impl Demand {
         self.counted = now;
     }
 
-    /// The software TLB did not have the page of an access in the current address space where it belongs, which took `cycles`.
-    /// Gives whether it is time to ask whether windows open.
+    /// The software TLB did not have an access's page where it belongs, which took `cycles`. Gives whether it is time to ask
+    /// whether windows open.
     pub fn missed(&mut self, mode: usize, cycles: u64) -> bool {
-        self.slow[mode] += cycles;
-        self.slow[mode] >= self.ask[mode]
+        let least = 2 * self.fault_cost;
+        let it = &mut self.space(mode).modes[mode];
+        it.slow += cycles;
+        let asks = it.slow >= it.asks.max(least);
+        self.asked |= asks;
+        asks
     }
 
     /// A region was made of `insns` instructions.
-    pub fn translated(&mut self, code: Code, insns: u64) {
-        self.space_mut(code).modes[code.mode].insns += insns;
+    pub fn translated(&mut self, mode: usize, insns: u64) {
+        self.space(mode).modes[mode].insns += insns;
     }
 
-    /// Whether `code` should have windows now, if it uses as many pages as `pages` gives. Says yes once.
-    pub fn opens(&mut self, code: Code, pages: impl FnOnce() -> u64) -> bool {
-        let (page, privileged) = (self.fault_cost, self.privileged[code.mode]);
-        let Space { ran, modes } = self.space_mut(code);
-        let (ran, it) = (*ran, &mut modes[code.mode]);
+    /// Whether it is time to ask whether windows open.
+    pub fn is_due(&mut self, now: u64) -> bool {
+        let due = core::mem::take(&mut self.asked) || now >= self.due;
+        if due {
+            self.due = now + LOOK * self.fault_cost;
+        }
+        due
+    }
+
+    /// Whether code of `mode` should have windows now, if it uses as many pages as `pages` gives. Says yes once.
+    pub fn opens(&mut self, mode: usize, pages: impl FnOnce() -> u64) -> bool {
+        let (page, privileged) = (self.fault_cost, self.privileged[mode]);
+        let Space { ran, modes } = self.space(mode);
+        let (ran, it) = (*ran, &mut modes[mode]);
         if it.slow >= it.asks {
             it.asks = it.slow + (it.slow / 8).max(2 * page);
         }
@@ -196,18 +203,18 @@ impl Demand {
         true
     }
 
-    /// So many faults of `code` have led to a large page in a window, where each of many small ones would have cost a walk.
-    pub fn repaid(&mut self, code: Code, faults: u64) {
-        let it = &mut self.space_mut(code).modes[code.mode];
+    /// So many faults in `mode` have led to a large page in a window, where each of many small ones would have cost a walk.
+    pub fn repaid(&mut self, mode: usize, faults: u64) {
+        let it = &mut self.space(mode).modes[mode];
         it.faults = it.faults.saturating_sub(faults);
     }
 
-    /// An access of `code` through a window faulted. Gives whether the windows have to close, and then counts them as closed.
-    pub fn faulted(&mut self, code: Code, now: u64) -> bool {
-        self.count(code.space, now);
+    /// An access in `mode` through a window faulted. Gives whether the windows have to close, and then counts them as closed.
+    pub fn faulted(&mut self, mode: usize, now: u64) -> bool {
+        self.count(now);
         let page = self.fault_cost;
-        let Space { ran, modes } = self.space_mut(code);
-        let (ran, it) = (*ran, &mut modes[code.mode]);
+        let Space { ran, modes } = self.space(mode);
+        let (ran, it) = (*ran, &mut modes[mode]);
         it.faults += 1;
         if !it.open || it.faults < it.allowed {
             return false;
@@ -223,14 +230,15 @@ impl Demand {
         dear
     }
 
-    /// The guest invalidated an address space: another of its number begins anew.
+    /// The guest invalidated an address space that isn't the current one: another of its number begins anew.
     pub fn forget(&mut self, space: u64) {
-        self.spaces.remove(&space);
+        self.others.remove(&space);
     }
 
     /// The guest invalidated all: every address space begins anew. Privileged code goes on.
     pub fn forget_all(&mut self) {
-        self.spaces.clear();
+        self.others.clear();
+        self.current = Space::default();
     }
 }
 
@@ -239,22 +247,22 @@ mod tests {
     use super::*;
 
     const COST: u64 = 50_000;
-    const USER: Code = Code { space: 7, mode: 0 };
-    const KERNEL: Code = Code { space: 7, mode: 2 };
+    const USER: usize = 0;
+    const KERNEL: usize = 2;
 
     fn demand() -> Demand {
         Demand::new(COST, 0).expect("faults are dear")
     }
 
     /// Runs in steps of a fault's time until windows open, and gives when they did.
-    fn opened(d: &mut Demand, code: Code, pages: u64, slow: u64) -> u64 {
-        d.note_privileged(KERNEL.mode);
+    fn opened(d: &mut Demand, mode: usize, pages: u64, slow: u64) -> u64 {
+        d.note_privileged(KERNEL);
         let start = d.counted;
         for _ in 0..100_000 {
             let now = d.counted + COST;
-            d.missed(code.mode, slow);
-            d.count(code.space, now);
-            if d.opens(code, || pages) {
+            d.missed(mode, slow);
+            d.count(now);
+            if d.opens(mode, || pages) {
                 return now - start;
             }
         }
@@ -272,8 +280,11 @@ mod tests {
         let least = 1000 * COST * AGE;
         let at = opened(&mut d, USER, 1000, 0);
         assert!((least..=least + least / 4).contains(&at), "{at}");
-        assert!(d.is_open(USER) && !d.is_open(KERNEL) && !d.is_open(Code { space: 8, ..USER }));
-        assert!(!d.opens(USER, || 1000));
+        assert!(d.is_open(USER) && !d.is_open(KERNEL) && !d.opens(USER, || 1000));
+        d.enter(7, 8);
+        assert!(!d.is_open(USER) && d.is_open_in(7, USER) && !d.is_open_in(9, USER));
+        d.enter(8, 7);
+        assert!(d.is_open(USER) && !d.is_open_in(8, USER));
     }
 
     #[test]
@@ -331,19 +342,23 @@ mod tests {
     }
 
     #[test]
-    fn slow_paths_of_several_address_spaces_add_up() {
+    fn slow_paths_of_privileged_code_add_up_over_address_spaces() {
         let mut d = demand();
-        let spaces = [1, 2, 3].map(|space| Code { space, mode: 2 });
-        let opened = (0..2000).find(|_| {
-            spaces.iter().any(|code| {
-                d.note_privileged(code.mode);
-                d.enter(code.space);
-                let asks = (0..8).filter(|_| d.missed(code.mode, WALK)).count() > 0;
-                d.count(code.space, d.counted + 10 * WALK);
-                asks && d.opens(*code, || 4)
-            })
+        d.note_privileged(KERNEL);
+        let opened = (1..6000).find(|turn| {
+            d.enter(turn % 3, (turn + 1) % 3);
+            let asks = (0..8).filter(|_| d.missed(KERNEL, WALK)).count() > 0;
+            d.count(d.counted + 10 * WALK);
+            asks && d.opens(KERNEL, || 4)
         });
-        assert!(opened.is_some_and(|turn| turn as u64 >= FEW * COST / WALK / 8 / 3), "{opened:?}");
+        assert!(opened.is_some_and(|turn| turn >= FEW * COST / WALK / 8), "{opened:?}");
+    }
+
+    #[test]
+    fn time_is_looked_at_once_in_a_while_and_slow_paths_at_once() {
+        let mut d = demand();
+        assert!(d.is_due(0) && !d.is_due(1) && !d.is_due(LOOK * COST - 1) && d.is_due(LOOK * COST));
+        assert!(!d.is_due(LOOK * COST + 1) && d.missed(USER, 2 * COST) && d.is_due(LOOK * COST + 2));
     }
 
     #[test]
@@ -351,8 +366,8 @@ mod tests {
         let mut d = demand();
         let mut asked = 0;
         for _ in 0..100_000 {
-            if d.missed(USER.mode, WALK) {
-                d.count(USER.space, d.counted + WALK);
+            if d.missed(USER, WALK) {
+                d.count(d.counted + WALK);
                 assert!(!d.opens(USER, || u64::MAX / COST));
                 asked += 1;
             }

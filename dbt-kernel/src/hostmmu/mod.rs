@@ -31,7 +31,7 @@ use crate::services::{Mappings, USED};
 use crate::shared::{Control, Stats, option};
 use core::sync::atomic::Ordering;
 pub(crate) use demand::SECOND_PLACE;
-use demand::{Code, Demand, WALK};
+use demand::{Demand, WALK};
 use hashbrown::HashMap;
 use windows::{Page, Windows};
 use x86_backend::guest::{AccessKind, Guest, Mapping};
@@ -133,9 +133,9 @@ impl HostMmu {
 }
 
 impl HostMmu {
-    fn repaid(&mut self, code: Code, faults: u64) {
+    fn repaid(&mut self, mode: usize, faults: u64) {
         if let Some(demand) = &mut self.demand {
-            demand.repaid(code, faults);
+            demand.repaid(mode, faults);
         }
     }
 
@@ -193,12 +193,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let faulted = core::mem::replace(&mut cpu.rt.faulted, 0) != 0;
         host.at_site = site != NO_SITE;
         host.fault_site = (faulted && site != NO_SITE).then_some(site);
-        let (mode, span, space) = (desc.mmu_mode(), va >> SPAN_BITS, self.space);
+        let (mode, span) = (desc.mmu_mode(), va >> SPAN_BITS);
         if faulted {
             let Some((host, shared)) = self.host_parts() else { return };
             shared.control.stats.window_faults.fetch_add(1, Ordering::Relaxed);
-            let code = Code { space, mode };
-            if host.demand.as_mut().is_some_and(|demand| demand.faulted(code, shared.platform.tsc())) {
+            if host.demand.as_mut().is_some_and(|demand| demand.faulted(mode, shared.platform.tsc())) {
                 shared.control.stats.windows_closed.fetch_add(1, Ordering::Relaxed);
                 self.close_windows();
             }
@@ -251,8 +250,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if core::mem::take(&mut host.closed) {
             let space = self.space;
             let open = |mode, of: Option<u64>| {
-                let code = Code { space: of.unwrap_or(space), mode };
-                host.demand.as_ref().is_some_and(|demand| demand.is_open(code))
+                host.demand.as_ref().is_some_and(|demand| match of {
+                    Some(other) if other != space => demand.is_open_in(other, mode),
+                    _ => demand.is_open(mode),
+                })
             };
             host.windows.keep(open);
             self.refresh_spans();
@@ -277,29 +278,33 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Gives code of the current address space windows if it is time, with what the software TLB has of its memory.
     fn open_windows(&mut self) {
+        let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() else { return };
+        let now = shared.platform.tsc();
+        if !demand.is_due(now) {
+            return;
+        }
+        demand.count(now);
         // SAFETY: the block lives as long as `self`.
         let context = unsafe { G::context(&(*self.vcpu).state) };
-        let (space, own, user) = (self.space, G::mmu_mode(context, false), G::mmu_mode(context, true));
-        let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() else { return };
+        let (own, user) = (G::mmu_mode(context, false), G::mmu_mode(context, true));
         if own != user {
-            demand.note_privileged(own);
+            if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
+                demand.note_privileged(own);
+            }
+            self.open_windows_for(own);
         }
-        demand.count(space, shared.platform.tsc());
-        if own != user {
-            self.open_windows_for(Code { space, mode: own });
-        }
-        self.open_windows_for(Code { space, mode: user });
+        self.open_windows_for(user);
     }
 
-    fn open_windows_for(&mut self, code: Code) {
-        let Code { space, mode } = code;
+    fn open_windows_for(&mut self, mode: usize) {
+        let space = self.space;
         let Some(host) = &mut self.host else { return };
         let (Some(demand), mappings, filled) = (&mut host.demand, &self.data_mappings, &self.filled[mode]) else {
             return;
         };
         // SAFETY: the block lives as long as `self`; nothing else refers to the software TLB now.
         let tlb = unsafe { &(*self.vcpu).rt.tlb[mode % MMU_MODES] };
-        if !demand.opens(code, || pages_in(tlb, filled, mappings)) {
+        if !demand.opens(mode, || pages_in(tlb, filled, mappings)) {
             return;
         }
         self.stats().windows_opened.fetch_add(1, Ordering::Relaxed);
@@ -325,8 +330,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Whether a region of code in this context should use windows.
     pub(crate) fn wants_windows(&self, context: u64) -> bool {
         let demand = self.host.as_ref().and_then(|host| host.demand.as_ref());
-        let code = Code { space: self.space, mode: G::mmu_mode(context, false) };
-        demand.is_some_and(|demand| demand.is_open(code))
+        demand.is_some_and(|demand| demand.is_open(G::mmu_mode(context, false)))
     }
 
     /// Whether code in this context is in all address spaces the same.
@@ -337,26 +341,24 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// A region of `insns` instructions was made for code in this context.
     pub(crate) fn note_region(&mut self, context: u64, insns: u32) {
-        let code = Code { space: self.space, mode: G::mmu_mode(context, false) };
         if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
-            demand.translated(code, insns.into());
+            demand.translated(G::mmu_mode(context, false), insns.into());
         }
     }
 
     /// Another address space is the current one from now on.
     pub(crate) fn leave_space(&mut self, to: u64) {
         self.count_run();
-        self.space = to;
+        let from = core::mem::replace(&mut self.space, to);
         if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
-            demand.enter(to);
+            demand.enter(from, to);
         }
     }
 
     /// The current address space has run until now; it changes, or the guest begins to wait.
     pub(crate) fn count_run(&mut self) {
-        let space = self.space;
         if let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() {
-            demand.count(space, shared.platform.tsc());
+            demand.count(shared.platform.tsc());
         }
     }
 
@@ -379,9 +381,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let Some(host) = &mut self.host else { return };
         // Code that doesn't use windows is no reason to have one.
         let at_site = core::mem::take(&mut host.at_site);
-        let code = Code { space: self.space, mode };
         let site = host.fault_site.take();
-        let open = |demand: &Demand| at_site && (site.is_some() || demand.is_open(code));
+        let open = |demand: &Demand| at_site && (site.is_some() || demand.is_open(mode));
         let wanted = host.demand.as_ref().is_none_or(open);
         self.note_miss(mode, WALK);
         if !wanted {
@@ -429,14 +430,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         if let Some((host, shared)) = self.host_parts() {
             let stats = &shared.control.stats;
-            host.repaid(Code { space, mode }, windows::CROWDED as u64 / AROUND);
+            host.repaid(mode, windows::CROWDED as u64 / AROUND);
             host.windows.join(mode, space, va, frame, mapping.write, shared.platform, stats);
         }
     }
 
     /// Whether windows have nothing to learn from the access under way, which goes to a page that the software TLB has.
     pub(crate) fn needs_no_walk(&mut self, mode: usize, device: bool) -> bool {
-        let code = Code { space: self.space, mode };
         let Some(host) = &mut self.host else { return true };
         if host.fault_site.is_some() {
             return false;
@@ -445,7 +445,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return true;
         }
         match &mut host.demand {
-            Some(demand) if !demand.is_open(code) => {
+            Some(demand) if !demand.is_open(mode) => {
                 host.at_site = false;
                 true
             }
@@ -502,7 +502,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let stats = &shared.control.stats;
         if page.large && site.is_some() {
-            host.repaid(Code { space, mode }, 1);
+            host.repaid(mode, 1);
         }
         let made = host.windows.fill(mode, space, va, mapping, page, shared.platform, stats);
         if host.windows.pressure {
@@ -545,7 +545,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn forget_demand(&mut self, space: Option<u64>) {
         let current = self.space;
         let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host else { return };
-        let open = |demand: &Demand| (0..MMU_MODES).any(|mode| demand.is_open(Code { space: current, mode }));
+        let open = |demand: &Demand| (0..MMU_MODES).any(|mode| demand.is_open(mode));
         let before = open(demand);
         match space {
             Some(space) if space == current => {}
