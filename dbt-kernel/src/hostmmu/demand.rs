@@ -45,7 +45,7 @@ const LOOK: u64 = 32;
 #[derive(Default)]
 struct Record {
     open: bool,
-    /// When its windows closed, if they did, and when it was last looked at.
+    /// When its windows closed, if they did; and the gain that is the reason for the next look.
     from: u64,
     looked: u64,
     /// Cycles in slow paths for want of an entry in the software TLB, and how many are a reason to look.

@@ -541,7 +541,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// An address space, or every one, begins anew. The current one goes on as it was: it is the guest's processor that forgets.
+    /// An address space, or every one, begins anew; the current one only with all others, since one that is in use goes on.
     fn forget_demand(&mut self, space: Option<u64>) {
         let current = self.space;
         let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host else { return };
