@@ -99,9 +99,11 @@ pub enum EvalOp {
         fmt: FpFmt,
         lanes: u32,
     },
+    /// The sum of the first operand and the product of the others, after changes of sign.
     FpFma {
         fmt: FpFmt,
         lanes: u32,
+        negated: Negated,
     },
     FpCmp {
         op: FpCmpOp,
@@ -130,6 +132,38 @@ pub enum EvalOp {
         fbits: u32,
         fmt: FpFmt,
     },
+}
+
+/// Which operands of a fused multiplication and addition have their signs changed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Negated {
+    None,
+    Addend,
+    /// The first factor.
+    Product,
+    Both,
+}
+
+impl Negated {
+    #[must_use]
+    pub const fn new(addend: bool, product: bool) -> Self {
+        match (addend, product) {
+            (false, false) => Self::None,
+            (true, false) => Self::Addend,
+            (false, true) => Self::Product,
+            (true, true) => Self::Both,
+        }
+    }
+
+    #[must_use]
+    pub const fn addend(self) -> bool {
+        matches!(self, Self::Addend | Self::Both)
+    }
+
+    #[must_use]
+    pub const fn product(self) -> bool {
+        matches!(self, Self::Product | Self::Both)
+    }
 }
 
 /// Enumerations without fields, by discriminant.
@@ -164,6 +198,7 @@ code! {
     Rounding: Nearest Up Down Zero NearestAway Odd Dynamic;
     FpBinOp: Add Sub Mul Div Min Max MinNum MaxNum MulX RecipStep RsqrtStep Abd AddOdd MulOdd;
     FpCmpOp: Eq Ge Gt;
+    Negated: None Addend Product Both;
 }
 
 impl EvalOp {
@@ -203,7 +238,7 @@ impl EvalOp {
                 [21, code, fmt as u8, lanes as u8, rounding, exact as u8]
             }
             EvalOp::FpBin { op, fmt, lanes } => [22, op as u8, fmt as u8, lanes as u8, 0, 0],
-            EvalOp::FpFma { fmt, lanes } => [23, fmt as u8, lanes as u8, 0, 0, 0],
+            EvalOp::FpFma { fmt, lanes, negated } => [23, fmt as u8, lanes as u8, negated as u8, 0, 0],
             EvalOp::FpCmp { op, fmt, lanes } => [24, op as u8, fmt as u8, lanes as u8, 0, 0],
             EvalOp::FpCmpFlags { fmt, signaling } => [25, fmt as u8, signaling as u8, 0, 0, 0],
             EvalOp::FpConvert { from, to, rounding } => [26, from as u8, to as u8, rounding as u8, 0, 0],
@@ -255,7 +290,7 @@ impl EvalOp {
                 EvalOp::FpUn { op, fmt: Code::of(b)?, lanes: w(c) }
             }
             22 => EvalOp::FpBin { op: Code::of(a)?, fmt: Code::of(b)?, lanes: w(c) },
-            23 => EvalOp::FpFma { fmt: Code::of(a)?, lanes: w(b) },
+            23 => EvalOp::FpFma { fmt: Code::of(a)?, lanes: w(b), negated: Code::of(c)? },
             24 => EvalOp::FpCmp { op: Code::of(a)?, fmt: Code::of(b)?, lanes: w(c) },
             25 => EvalOp::FpCmpFlags { fmt: Code::of(a)?, signaling: b != 0 },
             26 => EvalOp::FpConvert { from: Code::of(a)?, to: Code::of(b)?, rounding: Code::of(c)? },
@@ -308,7 +343,11 @@ impl EvalOp {
             EvalOp::VTern { op, e } => super::vtern(op, e, a, b, c),
             EvalOp::FpUn { op, fmt, lanes } => fp::un(env, op, fmt, lanes, a),
             EvalOp::FpBin { op, fmt, lanes } => fp::bin(env, op, fmt, lanes, a, b),
-            EvalOp::FpFma { fmt, lanes } => fp::fma(env, fmt, lanes, a, b, c),
+            EvalOp::FpFma { fmt, lanes, negated } => {
+                let sign = super::splat(fmt.width(), 1 << (fmt.width() - 1));
+                let change = |v: u128, yes: bool| if yes { v ^ sign } else { v };
+                fp::fma(env, fmt, lanes, change(a, negated.addend()), change(b, negated.product()), c)
+            }
             EvalOp::FpCmp { op, fmt, lanes } => fp::cmp(env, op, fmt, lanes, a, b),
             EvalOp::FpCmpFlags { fmt, signaling } => fp::cmp_flags(env, fmt, signaling, a, b),
             EvalOp::FpConvert { from, to, rounding } => fp::convert(env, from, to, rounding, a),
@@ -354,7 +393,8 @@ mod tests {
         ops.extend(every(|op| EvalOp::VTern { op, e: 32 }));
         ops.extend(every(|op| EvalOp::FpBin { op, fmt, lanes: 2 }));
         ops.extend(every(|op| EvalOp::FpCmp { op, fmt, lanes: 2 }));
-        ops.extend(every(|fmt| EvalOp::FpFma { fmt, lanes: 1 }));
+        ops.extend(every(|fmt| EvalOp::FpFma { fmt, lanes: 1, negated: Negated::Both }));
+        ops.extend(every(|negated| EvalOp::FpFma { fmt, lanes: 2, negated }));
         ops.extend(every(|rounding| EvalOp::FpConvert { from: FpFmt::F16, to: FpFmt::F32, rounding }));
         ops.extend(every(|rounding| EvalOp::FpToInt { fmt, n: 32, signed: true, fbits: 31, rounding }));
         ops.extend(every(|rounding| EvalOp::FpUn { op: FpUnOp::RoundInt { rounding, exact: true }, fmt, lanes: 4 }));

@@ -183,7 +183,7 @@ impl Gen {
             EvalOp::FpFma { .. } if !self.has(HostFeatures::FMA) => None,
             EvalOp::FpBin { op: FpBinOp::Add | FpBinOp::Sub | FpBinOp::Mul | FpBinOp::Div, fmt, lanes }
             | EvalOp::FpUn { op: FpUnOp::Sqrt, fmt, lanes }
-            | EvalOp::FpFma { fmt, lanes } => Self::format(fmt, lanes).map(|(f, _)| f),
+            | EvalOp::FpFma { fmt, lanes, .. } => Self::format(fmt, lanes).map(|(f, _)| f),
             _ => None,
         }
     }

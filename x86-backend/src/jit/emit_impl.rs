@@ -117,7 +117,7 @@ impl Emit for Builder<'_> {
         self.b_mut().eval(EvalOp::FpBin { op, fmt, lanes }, Self::fp_width(fmt, lanes), [a, b, N])
     }
     fn fp_fma(&mut self, fmt: FpFmt, lanes: u32, addend: Val, x: Val, y: Val) -> Val {
-        self.b_mut().eval(EvalOp::FpFma { fmt, lanes }, Self::fp_width(fmt, lanes), [addend, x, y])
+        self.b_mut().fma(fmt, lanes, Self::fp_width(fmt, lanes), addend, x, y)
     }
     fn fp_cmp(&mut self, op: FpCmpOp, fmt: FpFmt, lanes: u32, a: Val, b: Val) -> Val {
         self.b_mut().eval(EvalOp::FpCmp { op, fmt, lanes }, Self::fp_width(fmt, lanes), [a, b, N])

@@ -26,7 +26,10 @@ use super::ir::{Code, Op, Val};
 use super::regs::{Gen, frame};
 use super::simd::{p, p3a, p38};
 use crate::emit::{Cond, FpBinOp, FpCmpOp, FpFmt, FpUnOp, Rounding};
-use crate::eval::{self, entry::EvalOp};
+use crate::eval::{
+    self,
+    entry::{EvalOp, Negated},
+};
 use crate::runtime::Runtime;
 use core::mem::offset_of;
 
@@ -141,9 +144,9 @@ impl Gen {
                 Some((f, shape)) => self.lower_fp_un(v, op, kind, f, shape),
                 None => false,
             },
-            EvalOp::FpFma { fmt, lanes } => match Self::format(fmt, lanes) {
+            EvalOp::FpFma { fmt, lanes, negated } => match Self::format(fmt, lanes) {
                 Some((f, shape)) if self.has(HostFeatures::FMA) => {
-                    self.lower_fma(v, op, f, shape);
+                    self.lower_fma(v, op, negated, f, shape);
                     true
                 }
                 _ => false,
@@ -404,7 +407,7 @@ impl Gen {
         [self.scratch_xmm(), self.scratch_xmm()]
     }
 
-    fn lower_fma(&mut self, v: Val, op: Op, f: Format, shape: Shape) {
+    fn lower_fma(&mut self, v: Val, op: Op, negated: Negated, f: Format, shape: Shape) {
         let args = self.fp_inputs(op, f, shape);
         let (x, y) = (self.fp_source(args[1], shape), self.fp_source(args[2], shape));
         let addend = args[0];
@@ -414,7 +417,13 @@ impl Gen {
         } else {
             self.asm.movaps(d, addend);
         }
-        let byte = if shape == Shape::Scalar { 0xb9 } else { 0xb8 };
+        let kind = match negated {
+            Negated::None => 0xb8,
+            Negated::Addend => 0xba,
+            Negated::Product => 0xbc,
+            Negated::Both => 0xbe,
+        };
+        let byte = kind | u8::from(shape == Shape::Scalar);
         self.asm.vex(p38(byte), f.wide, d.0, x.0, y, None);
         if self.may_wait(op, f) {
             self.fp_finish(d, shape);

@@ -3,8 +3,11 @@
 use super::build::{Build, container};
 use super::ir::{Code, FIRST_FP, Op, Val};
 use super::simd::permutation_cost;
-use crate::emit::{BinOp, CmpOp, FLAGS, UnOp, Width};
-use crate::eval::{self, entry::EvalOp};
+use crate::emit::{BinOp, CmpOp, FLAGS, FpFmt, UnOp, Width};
+use crate::eval::{
+    self,
+    entry::{EvalOp, Negated},
+};
 
 /// The index of no byte of a shuffle's operands.
 const ZERO: u8 = 0x80;
@@ -207,6 +210,21 @@ impl Build {
     fn shuffle_as_is(&mut self, a: Val, b: Val, idx: [u8; 16]) -> Val {
         let idx = self.vector(u128::from_le_bytes(idx));
         self.eval(EvalOp::Shuffle, 128, [a, b, idx])
+    }
+
+    /// A fused multiplication and addition: changes of its operands' signs become part of it.
+    pub fn fma(&mut self, fmt: FpFmt, lanes: u32, width: Width, addend: Val, x: Val, y: Val) -> Val {
+        let unsigned = |v: Val| {
+            let op = self.op(v);
+            let constant = || self.konst(op.vb()).map(u128::from).or_else(|| self.konst128(op.vb()));
+            let signs = eval::splat(fmt.width(), 1 << (fmt.width() - 1));
+            let bits = eval::mask(fmt.width() * lanes);
+            (op.code == Code::Xor && constant()? & bits == signs & bits).then(|| op.va())
+        };
+        let (c, n) = (unsigned(addend), unsigned(x));
+        let negated = Negated::new(c.is_some(), n.is_some());
+        let args = [c.unwrap_or(addend), n.unwrap_or(x), y];
+        self.eval(EvalOp::FpFma { fmt, lanes, negated }, width, args)
     }
 
     /// An operation recorded as such; lowered inline where there is a way, else by a call to its reference semantics.
