@@ -19,7 +19,7 @@ use super::fp::{ANDPS, CMP, DOUBLE, EQ_UQ, Format, ORPS, SINGLE, Shape, UNORD, X
 use super::ir::{Code, Op, Val};
 use super::regs::{Gen, NONE, frame};
 use super::simd::p;
-use crate::emit::{FpBinOp, FpUnOp};
+use crate::emit::{FpBinOp, FpFmt, FpUnOp, Rounding};
 use crate::eval::{self, entry::EvalOp};
 use crate::runtime::Runtime;
 use core::mem::offset_of;
@@ -103,7 +103,8 @@ impl Gen {
     pub fn wait_for_check(&mut self, v: Val, op: Op, result: Xmm, f: Format, shape: Shape, tiny: bool) {
         let vals = [op.va(), op.vb(), op.vc()];
         for other in &mut self.waiting {
-            if other.f.wide == f.wide && other.shape == shape && vals[..op.operands()].contains(&other.v) {
+            // An operation that computes with it in another format is a conversion.
+            if other.shape == shape && vals[..op.operands()].contains(&other.v) {
                 other.nan = false;
             }
         }
@@ -177,13 +178,17 @@ impl Gen {
         }
     }
 
-    /// The format of an operation that may compute with results that wait.
+    /// The format of the operands of an operation that may compute with results that wait.
     fn member_format(&self, what: EvalOp) -> Option<Format> {
         match what {
             EvalOp::FpFma { .. } if !self.has(HostFeatures::FMA) => None,
             EvalOp::FpBin { op: FpBinOp::Add | FpBinOp::Sub | FpBinOp::Mul | FpBinOp::Div, fmt, lanes }
             | EvalOp::FpUn { op: FpUnOp::Sqrt, fmt, lanes }
             | EvalOp::FpFma { fmt, lanes, .. } => Self::format(fmt, lanes).map(|(f, _)| f),
+            EvalOp::FpConvert { from: fmt @ FpFmt::F32, to: FpFmt::F64, .. }
+            | EvalOp::FpConvert { from: fmt @ FpFmt::F64, to: FpFmt::F32, rounding: Rounding::Dynamic } => {
+                Self::format(fmt, 1).map(|(f, _)| f)
+            }
             _ => None,
         }
     }

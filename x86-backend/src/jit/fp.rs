@@ -574,6 +574,10 @@ impl Gen {
         if !halves {
             let f = if widening { SINGLE } else { DOUBLE };
             self.v3(f.op(scalar, 0x5a), d, s, s);
+            if self.may_wait(op, f) {
+                self.wait_for_check(v, op, d, if widening { DOUBLE } else { SINGLE }, scalar, !widening);
+                return true;
+            }
             let jump = if widening {
                 self.jump_unordered(DOUBLE, scalar, d, d)
             } else {

@@ -513,8 +513,9 @@ impl Gen {
             self.asm.bind(site);
             self.exit_to(pc);
         }
-        self.emit_mem_stubs();
+        // They lead to those of accesses.
         self.emit_reach_stubs();
+        self.emit_mem_stubs();
         self.emit_slow_evals();
         self.emit_failed_checks();
         self.emit_denormal_stubs();

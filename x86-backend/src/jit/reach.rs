@@ -80,6 +80,8 @@ pub(super) struct ReachStub {
     misses: Misses,
     back: usize,
     window: Option<ReachWindow>,
+    /// The stub of the access that stands right at `back`, and does not look itself.
+    first: Option<usize>,
 }
 
 /// A look at a window, where software TLB may serve instead.
@@ -222,8 +224,9 @@ impl Gen {
             misses = self.reach_tlb(base, mode, extent, t, last);
             window = None;
         }
-        self.reach_stubs.push(ReachStub { addend: t, misses, back: self.asm.pos(), window });
+        self.reach_stubs.push(ReachStub { addend: t, misses, back: self.asm.pos(), window, first: None });
         self.end_op(v);
+        self.last_reach = v;
     }
 
     /// Emits the software TLB's probe for all of an extent; afterwards `t` holds what to add to addresses.
@@ -253,7 +256,7 @@ impl Gen {
 
     pub fn emit_reach_stubs(&mut self) {
         for i in 0..self.reach_stubs.len() {
-            let ReachStub { addend, misses, back, window } = self.reach_stubs[i];
+            let ReachStub { addend, misses, back, window, first } = self.reach_stubs[i];
             for miss in misses.into_iter().flatten() {
                 self.asm.bind(miss);
             }
@@ -261,7 +264,13 @@ impl Gen {
                 self.reach_otherwise(window, addend, back);
             }
             self.asm.mov_ri(addend, 0);
-            self.asm.jmp_to(back);
+            match first {
+                Some(stub) => {
+                    let away = self.asm.jmp();
+                    self.add_miss(stub, away);
+                }
+                None => self.asm.jmp_to(back),
+            }
         }
     }
 
@@ -284,12 +293,20 @@ impl Gen {
         self.asm.bind(impatient);
     }
 
-    /// Emits the look at what [`super::ir::Code::Reach`] found.
+    /// Emits the look at what [`super::ir::Code::Reach`] found, for the access whose stub comes next. Where nothing stands between
+    /// the two, who gets here has found something: what finds nothing goes to the access's stub.
     #[inline(never)]
     pub fn shared_check(&mut self, a: &MemAccess, reach: Val) -> (Misses, Option<Site>) {
-        let t = a.probe.t;
-        self.asm.test_rr(true, t, t);
-        let misses = [Some(self.asm.jcc(Cc::E)), None, None];
+        let (here, stub) = (self.asm.pos(), self.next_stub());
+        let mut misses = [None; 3];
+        match self.reach_stubs.last_mut() {
+            Some(last) if self.last_reach == reach && last.back == here => last.first = Some(stub),
+            _ => {
+                let t = a.probe.t;
+                self.asm.test_rr(true, t, t);
+                misses[0] = Some(self.asm.jcc(Cc::E));
+            }
+        }
         let aim = self.aims.iter().find(|(v, _)| *v == reach.0).map(|(_, aim)| *aim);
         (misses, aim.map(|aim| Site { start: self.asm.pos() as u32, aim, ..Site::default() }))
     }

@@ -54,6 +54,8 @@ pub(super) struct Gen {
     pub loop_head: Option<super::loops::Head>,
     pub mem_stubs: Vec<super::stubs::MemStub>,
     pub reach_stubs: Vec<super::reach::ReachStub>,
+    /// The value that the last of them is for.
+    pub last_reach: Val,
     /// By the value of the operation that found the way.
     pub aims: Vec<(u32, super::reach::Aim)>,
     /// Of all blocks in the buffer.
@@ -100,6 +102,7 @@ impl Gen {
             loop_head: None,
             mem_stubs: Vec::new(),
             reach_stubs: Vec::new(),
+            last_reach: Val::NONE,
             aims: Vec::new(),
             sites: super::reach::Sites::default(),
             cold_exits: Vec::new(),

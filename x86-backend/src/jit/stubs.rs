@@ -280,6 +280,16 @@ impl Gen {
         }
     }
 
+    /// The number of the next access's stub.
+    pub fn next_stub(&self) -> usize {
+        self.mem_stubs.len()
+    }
+
+    /// Another way to the stub of an access that has none.
+    pub fn add_miss(&mut self, stub: usize, way: Fixup) {
+        self.mem_stubs[stub].misses[0] = Some(way);
+    }
+
     fn bind_misses(&mut self, misses: Misses) {
         for miss in misses.into_iter().flatten() {
             self.asm.bind(miss);

@@ -5,8 +5,8 @@
 
 use super::machine::{BASE, pc_slot, slot};
 use crate::emit::{
-    Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpFmt, FpUnOp, HelperId, Stop, UnOp,
-    VBinOp, VShiftOp, VTernOp, VUnOp, Width,
+    Access, AtomicOp, BinOp, BranchKind, CmpOp, Cond, Emit, FLAGS, FpBinOp, FpFmt, FpUnOp, HelperId, Rounding, Stop,
+    UnOp, VBinOp, VShiftOp, VTernOp, VUnOp, Width,
 };
 use crate::eval;
 use crate::interp::{EngineMemory, Interp};
@@ -332,13 +332,22 @@ impl<B: Executor> Run<'_, B> {
                     let mask = b.konst(n, if n == 128 { eval::splat(fmt.width(), lane) } else { lane });
                     let changed = b.bin(op, n, v, mask);
                     let other = val(b, &self.pool, n, z / 8);
-                    let sum = match x % 3 {
+                    let sum = match x % 4 {
                         0 => b.fp_fma(fmt, lanes, other, changed, c),
                         1 => b.fp_fma(fmt, lanes, changed, other, other),
+                        2 => b.fp_fma(fmt, lanes, changed, changed, a),
                         _ => b.fp_bin(Add, fmt, lanes, changed, a),
                     };
                     self.push(n, changed);
                     self.push(n, sum);
+                } else if lanes == 1 {
+                    // A conversion, and arithmetic with what it gives.
+                    let to = [FpFmt::F64, FpFmt::F32][k as usize % 2];
+                    let converted = b.fp_convert(fmt, to, Rounding::Dynamic, v);
+                    self.push(to.width(), converted);
+                    let other = val(b, &self.pool, to.width(), z / 8);
+                    let sum = b.fp_bin([Add, Mul][x as usize % 2], to, 1, converted, other);
+                    self.push(to.width(), sum);
                 }
             }
             35 => {
