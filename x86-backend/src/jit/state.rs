@@ -1,9 +1,12 @@
 //! Guest state slots: reads are lazy, stores are pending until somebody may look.
 
 use super::asm::Mem;
+use super::features::HostFeatures;
 use super::flags::Carry;
 use super::ir::{Code, Op, Val};
 use super::regs::{Gen, Loc, NONE, Pending};
+use crate::emit::{FpBinOp, FpFmt, FpUnOp};
+use crate::eval::entry::EvalOp;
 
 impl Gen {
     pub fn lower_get(&mut self, v: Val, op: Op) {
@@ -133,8 +136,7 @@ impl Gen {
             let x = self.use_xmm(v);
             self.asm.movups_store(m, x);
             self.xmm_pins = pinned;
-        } else if let (16, Some(x), Code::Load) = (p.size, loc.xmm(), op.code) {
-            // Loading it has cleared what is above.
+        } else if let (16, Some(x), true) = (p.size, loc.xmm(), self.is_zero_above(v)) {
             self.asm.movups_store(m, x);
         } else if p.size == 16 && !(loc.xmm().is_some() && self.has_free_xmm()) {
             // Freeing a register may be what this store is made for.
@@ -159,6 +161,37 @@ impl Gen {
             self.gpr_pins = pinned;
         }
         None
+    }
+
+    /// Whether a vector register that holds the scalar has zeros above it: what brings one there clears the rest, and the host's scalar
+    /// operations take the rest from their first operand.
+    pub fn is_zero_above(&self, v: Val) -> bool {
+        /// Operations to look back through; who goes on copies zeros once more, at worst.
+        const DEPTH: usize = 8;
+        let mut v = v;
+        for _ in 0..DEPTH {
+            let op = self.op(v);
+            let scalar = op.code == Code::Eval && !op.is_vector() && self.has(HostFeatures::AVX);
+            v = match op.code {
+                Code::Load => return !op.is_vector(),
+                Code::Eval if scalar => match EvalOp::unpack(op.imm) {
+                    Some(EvalOp::IntToFp { .. }) => return true,
+                    Some(
+                        EvalOp::FpBin {
+                            op: FpBinOp::Add | FpBinOp::Sub | FpBinOp::Mul | FpBinOp::Div,
+                            fmt: FpFmt::F32 | FpFmt::F64,
+                            ..
+                        }
+                        | EvalOp::FpUn { op: FpUnOp::Sqrt, fmt: FpFmt::F32 | FpFmt::F64, .. }
+                        | EvalOp::FpConvert { from: FpFmt::F32, to: FpFmt::F64, .. },
+                    ) => op.va(),
+                    Some(EvalOp::FpFma { fmt: FpFmt::F32 | FpFmt::F64, .. }) if self.has(HostFeatures::FMA) => op.va(),
+                    _ => return false,
+                },
+                _ => return false,
+            };
+        }
+        false
     }
 
     /// Stores a scalar with zeros up to 16 bytes and takes no vector register for that: taking one may be what this store is made

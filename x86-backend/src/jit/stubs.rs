@@ -102,7 +102,7 @@ impl Gen {
             if let (Some(x), None, 16, false) = (loc.xmm(), loc.gpr(), p.size, def.is_vector())
                 && !self.is_const(v)
             {
-                let width = if def.code == Code::Load { 128 } else { def.w.into() };
+                let width = if self.is_zero_above(v) { 128 } else { def.w.into() };
                 self.stub_stores.push(ColdStore { offset: p.offset, size: p.size, what: Cold::Low(width, x) });
                 continue;
             }
@@ -210,7 +210,7 @@ impl Gen {
         match s.what {
             Cold::Gpr(r) => self.asm.store(s.size, m, r),
             Cold::Low(width, x) => {
-                // What is above a scalar is nobody's; loading one has cleared it.
+                // What is above a scalar is nobody's.
                 if width < 128 {
                     self.zext_xmm(width, x, x);
                 }
