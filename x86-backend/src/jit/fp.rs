@@ -502,13 +502,12 @@ impl Gen {
     pub(super) fn fp_condition(&mut self, op: Op, cond: Cond) -> Option<Cc> {
         let f = Self::compared_format(op);
         if matches!(cond, Cond::Eq | Cond::Ne) {
-            // What is unordered looks equal to EFLAGS, but not to a mask.
             let [a, b, _] = self.fp_operands(op, f.width);
-            let (t, g) = (self.scratch_xmm(), self.scratch());
-            self.v3i(f.op(Shape::Scalar, CMP), t, a, b, EQ);
-            self.asm.mov_rx(f.wide, g, t);
-            self.asm.test_rr(false, g, g);
-            return Some(if matches!(cond, Cond::Eq) { Cc::NE } else { Cc::E });
+            self.ucomis(f, a, b);
+            // What is unordered looks equal to EFLAGS, until they have been changed.
+            let unordered = self.asm.jcc(Cc::P);
+            self.unordered.push((unordered, self.asm.pos()));
+            return Some(if matches!(cond, Cond::Eq) { Cc::E } else { Cc::NE });
         }
         let (swap, cc) = compared(cond)?;
         let [a, b, _] = self.fp_operands(op, f.width);
@@ -707,6 +706,15 @@ impl Gen {
             });
         }
         true
+    }
+
+    /// Out of line, for comparisons that found operands unordered: not equal.
+    pub(super) fn emit_unordered(&mut self) {
+        while let Some((site, back)) = self.unordered.pop() {
+            self.asm.bind(site);
+            self.asm.test_rr(true, RSP, RSP);
+            self.asm.jmp_to(back);
+        }
     }
 
     /// Emits the out-of-line evaluations collected so far.

@@ -517,6 +517,7 @@ impl Gen {
         self.emit_reach_stubs();
         self.emit_mem_stubs();
         self.emit_slow_evals();
+        self.emit_unordered();
         self.emit_failed_checks();
         self.emit_denormal_stubs();
         self.emit_chain_stubs();

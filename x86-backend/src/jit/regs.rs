@@ -11,7 +11,7 @@
 //!
 //! While one operation is lowered, registers handed out are pinned; [`Gen::end_op`] unpins them and drops dead values.
 
-use super::asm::{Asm, Gpr, Mem, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Rm, Xmm};
+use super::asm::{Asm, Fixup, Gpr, Mem, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Rm, Xmm};
 use super::asm::{R8, R9, R10, R11, R12, R13, R14, R15};
 use super::ir::{Code, Ir, Op, Val};
 use super::places::NO_REG;
@@ -63,6 +63,8 @@ pub(super) struct Gen {
     pub cold_exits: Vec<super::stubs::ColdExit>,
     pub stub_stores: Vec<super::stubs::ColdStore>,
     pub slow_evals: Vec<super::fp::SlowEval>,
+    /// Comparisons for equality: where they go when operands are unordered, and where that goes on.
+    pub unordered: Vec<(Fixup, usize)>,
     /// What is known of each value's lanes, where denormals are flushed.
     pub normal: Vec<super::denormals::Normal>,
     pub denormal_stubs: Vec<super::denormals::DenormalStub>,
@@ -108,6 +110,7 @@ impl Gen {
             cold_exits: Vec::new(),
             stub_stores: Vec::new(),
             slow_evals: Vec::new(),
+            unordered: Vec::new(),
             normal: Vec::new(),
             denormal_stubs: Vec::new(),
             waiting: Vec::new(),
@@ -144,6 +147,7 @@ impl Gen {
         self.cold_exits.clear();
         self.stub_stores.clear();
         self.denormal_stubs.clear();
+        self.unordered.clear();
         self.out_of_line = false;
         self.waiting.clear();
         self.waiting_pins = 0;
@@ -321,7 +325,7 @@ impl Gen {
             // A scalar leaves nothing above its container: it is reloaded as 64 bits.
             if vector {
                 self.asm.movups_store(m, x);
-            } else if self.op(v).w == 64 {
+            } else if self.op(v).w == 64 || self.is_zero_above(v) {
                 self.asm.store_x(8, m, x);
             } else {
                 self.asm.store_imm(8, m, 0);

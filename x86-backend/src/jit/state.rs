@@ -173,7 +173,7 @@ impl Gen {
             let op = self.op(v);
             let scalar = op.code == Code::Eval && !op.is_vector() && self.has(HostFeatures::AVX);
             v = match op.code {
-                Code::Load => return !op.is_vector(),
+                Code::Load | Code::LoadHalf | Code::LoadPair => return !op.is_vector(),
                 Code::Eval if scalar => match EvalOp::unpack(op.imm) {
                     Some(EvalOp::IntToFp { .. }) => return true,
                     Some(
