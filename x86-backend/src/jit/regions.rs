@@ -42,6 +42,8 @@ impl RegionContext {
 /// Phis that a loop may have, by register class.
 const MAX_GPR_PHIS: usize = 8;
 const MAX_XMM_PHIS: usize = 12;
+/// Bits of a number that is carried in a larger slot, as 32-bit variables are: what extends it need not be done.
+const NARROW: u32 = 32;
 
 const NONE: u32 = NO_RESULT as u32;
 
@@ -277,6 +279,10 @@ impl Builder<'_> {
             }
             *room -= 1;
             let phi = b.push(Op::new(Code::LoopPhi, w).a(source));
+            if w == 64 && b.sig(source) <= NARROW {
+                // So it is at the end of every turn like the first; arms that end otherwise don't close.
+                b.ir.sig[phi.index()] = NARROW as u8;
+            }
             renamed.push((source, phi));
             let form = if op.code == Code::ZextV { Form::Low(phi) } else { Form::Whole(phi) };
             b.carried.push(Carried { offset: t.offset, size: t.size, form });
@@ -382,7 +388,7 @@ impl super::build::Build {
     }
 
     /// The value of every phi at the end of the turn. `None` when the end is not like the beginning, which happens when more is
-    /// known there, or where an arm leaves other flags behind.
+    /// known there, or where an arm leaves other flags behind, or a number of more bits.
     fn close_phis(&mut self) -> Option<Vec<Val>> {
         let mut values = alloc::vec![Val::NONE; self.loop_head - self.loop_first];
         for i in 0..self.carried.len() {
@@ -390,6 +396,9 @@ impl super::build::Build {
             let v = self.known_exactly(c.offset, c.size)?;
             let op = self.op(v);
             let mut close = |phi: Val, v: Val| {
+                if self.sig(phi) == NARROW && self.sig(v) > NARROW {
+                    return false;
+                }
                 let value = &mut values[phi.index() - self.loop_first];
                 if *value == Val::NONE {
                     *value = v;
