@@ -8,7 +8,8 @@ use x86_backend::emit::{
     BinOp, Emit, FLAGS, FpBinOp, FpCmpOp, FpFmt, FpUnOp, HelperRet, Rounding, Slot, VBinOp, VShiftOp, VTernOp, VUnOp,
     Width, flags,
 };
-use x86_backend::eval::entry::{EvalOp, eval_entry};
+use x86_backend::eval::entry::{EvalOp, Negated, eval_entry};
+use x86_backend::eval::splat;
 use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
 use x86_backend::runtime::{FpEnv, Runtime, Vcpu};
 
@@ -98,7 +99,7 @@ fn widths(op: EvalOp) -> (Vec<Width>, Width) {
         EvalOp::FpBin { fmt, lanes, .. } | EvalOp::FpCmp { fmt, lanes, .. } => {
             (vec![fp(fmt, lanes); 2], fp(fmt, lanes))
         }
-        EvalOp::FpFma { fmt, lanes } => (vec![fp(fmt, lanes); 3], fp(fmt, lanes)),
+        EvalOp::FpFma { fmt, lanes, .. } => (vec![fp(fmt, lanes); 3], fp(fmt, lanes)),
         EvalOp::FpCmpFlags { fmt, .. } => (vec![fmt.width(); 2], FLAGS),
         EvalOp::FpConvert { from, to, .. } => (vec![from.width()], to.width()),
         EvalOp::FpToInt { fmt, n, .. } => (vec![fmt.width()], n),
@@ -116,7 +117,14 @@ fn emit<B: Emit>(b: &mut B, op: EvalOp, args: &[B::V], idx: [u8; 16]) -> B::V {
         EvalOp::Shuffle => b.shuffle(args[0], args[1], idx),
         EvalOp::FpUn { op, fmt, lanes } => b.fp_un(op, fmt, lanes, args[0]),
         EvalOp::FpBin { op, fmt, lanes } => b.fp_bin(op, fmt, lanes, args[0], args[1]),
-        EvalOp::FpFma { fmt, lanes } => b.fp_fma(fmt, lanes, args[0], args[1], args[2]),
+        EvalOp::FpFma { fmt, lanes, negated } => {
+            let (n, sign) = (fmt.width(), 1u128 << (fmt.width() - 1));
+            let signs = if lanes == 1 { b.konst(n, sign) } else { b.konst(128, splat(n, sign)) };
+            let n = if lanes == 1 { n } else { 128 };
+            let addend = if negated.addend() { b.bin(BinOp::Xor, n, args[0], signs) } else { args[0] };
+            let factor = if negated.product() { b.bin(BinOp::Xor, n, args[1], signs) } else { args[1] };
+            b.fp_fma(fmt, lanes, addend, factor, args[2])
+        }
         EvalOp::FpCmp { op, fmt, lanes } => b.fp_cmp(op, fmt, lanes, args[0], args[1]),
         EvalOp::FpCmpFlags { fmt, signaling } => b.fp_cmp_flags(fmt, signaling, args[0], args[1]),
         EvalOp::FpConvert { from, to, rounding } => b.fp_convert(from, to, rounding, args[0]),
@@ -461,7 +469,9 @@ fn floating_point_arithmetic() {
         ] {
             ops.push(EvalOp::FpBin { op, fmt, lanes });
         }
-        ops.push(EvalOp::FpFma { fmt, lanes });
+        for negated in [Negated::None, Negated::Addend, Negated::Product, Negated::Both] {
+            ops.push(EvalOp::FpFma { fmt, lanes, negated });
+        }
         for op in [FpCmpOp::Eq, FpCmpOp::Ge, FpCmpOp::Gt] {
             ops.push(EvalOp::FpCmp { op, fmt, lanes });
         }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use x86_backend::emit::{FpBinOp, FpCmpOp, FpFmt, FpUnOp, Rounding};
-use x86_backend::eval::entry::EvalOp;
+use x86_backend::eval::entry::{EvalOp, Negated};
 use x86_backend::runtime::FpEnv;
 
 const COMPILER: &str = "aarch64-linux-gnu-gcc";
@@ -103,14 +103,20 @@ fn table() -> Vec<Case> {
                 flags: true,
             });
         }
-        let op = EvalOp::FpFma { fmt, lanes: 1 };
-        all.push(Case {
-            asm: format!("fmadd {r}0, {r}1, {r}2, {r}3"),
-            op,
-            operand: Some(fmt),
-            fused: true,
-            flags: false,
-        });
+        for (name, negated) in [
+            ("fmadd", Negated::None),
+            ("fnmsub", Negated::Addend),
+            ("fmsub", Negated::Product),
+            ("fnmadd", Negated::Both),
+        ] {
+            all.push(Case {
+                asm: format!("{name} {r}0, {r}1, {r}2, {r}3"),
+                op: EvalOp::FpFma { fmt, lanes: 1, negated },
+                operand: Some(fmt),
+                fused: true,
+                flags: false,
+            });
+        }
         for (signed, s) in [(true, 's'), (false, 'u')] {
             for (n, x) in [(32, 'w'), (64, 'x')] {
                 for fbits in [0, 1, 16, n] {
