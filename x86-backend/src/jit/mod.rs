@@ -477,7 +477,8 @@ impl Gen {
         self.clock.ends(|p| &mut p.record);
         pairs::join_pairs(&mut self.ir);
         if self.shared.region.is_some() && !self.shared.strict_align {
-            share::share_reach(&mut self.ir);
+            let through_windows = self.through_windows();
+            share::share_reach(&mut self.ir, through_windows);
         }
         debug_assert_eq!(self.ir.verify(), Ok(()), "\n{}", self.ir);
         self.live_pass();

@@ -14,6 +14,9 @@ use alloc::vec::Vec;
 
 /// Bytes that a group may extend over: the more, the more often it lies across a page's end.
 const EXTENT: i64 = 1024;
+/// The same where windows are looked at first: there is nothing for as much behind a window as it is large. (An [`Extent`] has room for
+/// so much.)
+const EXTENT_IN_WINDOW: i64 = 1 << 15;
 
 /// Accesses that may share their way.
 struct Group {
@@ -63,7 +66,8 @@ fn plain(op: &Op) -> bool {
 }
 
 /// Finds groups and makes them share.
-pub(super) fn share_reach(ir: &mut Ir) {
+pub(super) fn share_reach(ir: &mut Ir, through_windows: bool) {
+    let most = if through_windows { EXTENT_IN_WINDOW } else { EXTENT };
     let mut groups: Vec<Group> = Vec::new();
     let mut done: Vec<Group> = Vec::new();
     let mut depth = 0;
@@ -79,7 +83,7 @@ pub(super) fn share_reach(ir: &mut Ir) {
             }
             Code::Call | Code::LoopHead => done.append(&mut groups),
             Code::Load | Code::Store | Code::LoadPair | Code::StorePair if plain(&op) => {
-                join(ir, &mut groups, i, depth)
+                join(ir, &mut groups, i, depth, most)
             }
             _ => {}
         }
@@ -90,8 +94,8 @@ pub(super) fn share_reach(ir: &mut Ir) {
     }
 }
 
-/// Puts access `i` into a group, perhaps one of its own.
-fn join(ir: &Ir, groups: &mut Vec<Group>, i: usize, depth: usize) {
+/// Puts access `i` into a group of at most that extent, perhaps one of its own.
+fn join(ir: &Ir, groups: &mut Vec<Group>, i: usize, depth: usize, most: i64) {
     let op = ir.ops[i];
     let (base, offset) = parts(ir, op.va());
     let base = (base != Val::NONE).then_some(base);
@@ -103,7 +107,7 @@ fn join(ir: &Ir, groups: &mut Vec<Group>, i: usize, depth: usize) {
         }
         let at = offset.wrapping_sub(group.origin) as i64;
         let (low, high) = (group.low.min(at), group.high.max(at.wrapping_add(bytes(&op) - 1)));
-        if at.unsigned_abs() < 1 << 30 && high - low < EXTENT {
+        if at.unsigned_abs() < 1 << 30 && high - low < most {
             (group.low, group.high) = (low, high);
             group.members.push(i);
             return;
@@ -187,13 +191,24 @@ mod tests {
         ir.ops.push(Op::new(Code::Call, u32::from(NO_RESULT)));
         let c = access(&mut ir, Code::Load, 0, 16);
         let d = access(&mut ir, Code::Load, 0, 16);
-        share_reach(&mut ir);
+        share_reach(&mut ir, false);
         assert_eq!(ir.ops[a].shared(), Some((Val(a as u32 - 1), 16)));
         assert_eq!(ir.ops[b].shared(), Some((Val(a as u32 - 1), 8)));
         assert_eq!(Extent::of(&ir.ops[a - 1]), Extent { low: 8, extent: 16, read: true, write: true });
         assert_eq!(ir.ops[far].shared(), None);
         assert_eq!([c, d].map(|i| ir.ops[i].shared()), [Some((Val(c as u32 - 1), 16)); 2]);
         assert_eq!(Extent::of(&ir.ops[c - 1]), Extent { low: 16, extent: 8, read: true, write: false });
+    }
+
+    #[test]
+    fn accesses_further_apart_share_a_window() {
+        let accesses = |ir: &mut Ir| [0, 4096, 40_000].map(|offset| access(ir, Code::Load, 0, offset));
+        for (windows, shared) in [(true, [true, true, false]), (false, [false; 3])] {
+            let mut ir = start();
+            let all = accesses(&mut ir);
+            share_reach(&mut ir, windows);
+            assert_eq!(all.map(|i| ir.ops[i].shared().is_some()), shared);
+        }
     }
 
     #[test]
@@ -205,7 +220,7 @@ mod tests {
         let b = access(&mut ir, Code::Load, 0, 0);
         ir.ops.push(Op::new(Code::EndIf, u32::from(NO_RESULT)));
         let c = access(&mut ir, Code::Load, 0, 0);
-        share_reach(&mut ir);
+        share_reach(&mut ir, false);
         assert_eq!([a, b, c].map(|i| ir.ops[i].shared()), [None; 3]);
     }
 }
