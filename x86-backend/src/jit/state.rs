@@ -172,7 +172,7 @@ impl Gen {
         for _ in 0..DEPTH {
             let op = self.op(v);
             let scalar = op.code == Code::Eval && !op.is_vector() && self.has(HostFeatures::AVX);
-            v = match op.code {
+            let from = match op.code {
                 Code::Load | Code::LoadHalf | Code::LoadPair => return !op.is_vector(),
                 Code::Eval if scalar => match EvalOp::unpack(op.imm) {
                     Some(EvalOp::IntToFp { .. }) => return true,
@@ -190,6 +190,10 @@ impl Gen {
                 },
                 _ => return false,
             };
+            if self.ir.sig[from.index()] > op.w {
+                return false;
+            }
+            v = from;
         }
         false
     }
