@@ -29,7 +29,8 @@ pub const R15: Gpr = Gpr(15);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Xmm(pub u8);
 
-const NO_INDEX: u8 = 0xff;
+/// No index is written like RSP, which can be none.
+const NO_INDEX: u8 = RSP.0;
 
 /// A memory operand: `base + index << scale + disp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,16 @@ impl Mem {
     #[must_use]
     pub const fn indexed(base: Gpr, index: Gpr, scale: u8, disp: i32) -> Self {
         Self { base, index: index.0, scale, disp }
+    }
+    /// It is `base + disp`, for that base: one comparison.
+    #[inline(always)]
+    const fn is_at(self, base: Gpr) -> bool {
+        u16::from_le_bytes([self.base.0, self.index]) == u16::from_le_bytes([base.0, NO_INDEX])
+    }
+    /// The displacement fits one byte.
+    #[inline(always)]
+    const fn is_near(self) -> bool {
+        self.disp == self.disp as i8 as i32
     }
 }
 
@@ -198,9 +209,9 @@ pub struct Asm {
     full: bool,
 }
 
-/// All of an instruction but its operand in a register or memory and the constant's value, packed so that it travels in a
-/// register: opcode bytes, the first lowest (24 bits); how many (4 bits); bytes of the constant (4 bits); a mandatory prefix
-/// or 0; W and R of the REX prefix, and bit 6 if it is needed in any case (8 bits each); ModRM's middle field in its place.
+/// All of an instruction but its mandatory prefix, its operand in a register or memory and the constant's value, packed so that it travels in
+/// a register: the REX prefix's bits (0x40 if it is needed in any case) and the opcode bytes, the first lowest (32 bits); how many with the
+/// prefix (4 bits); bytes of the constant (4 bits); ModRM's middle field in its place (from bit 48).
 #[derive(Clone, Copy)]
 struct Form(u64);
 
@@ -209,7 +220,14 @@ impl Form {
         self.0 >> 48
     }
     const fn imm_len(self) -> usize {
-        (self.0 >> 28 & 15) as usize
+        (self.0 >> 36 & 15) as usize
+    }
+    /// All before ModRM, and how many bytes that is; `xb` are X and B of the REX prefix.
+    #[inline(always)]
+    const fn head(self, xb: u8) -> (u64, usize) {
+        let bytes = self.0 | xb as u64;
+        let none = bytes as u8 == 0;
+        ((bytes | 0x40) >> (none as u32 * 8), (self.0 >> 32 & 15) as usize - none as usize)
     }
 }
 
@@ -310,7 +328,7 @@ impl Asm {
         self.pos = to.0 as usize - self.base as usize;
     }
     /// At most eight bytes, the lowest first.
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, v: u64, n: usize) {
         if let Some(mut at) = self.cursor() {
             at.put(v, n);
@@ -349,27 +367,13 @@ impl Asm {
         self.bind_to(f, self.pos);
     }
 
-    /// All before ModRM.
-    #[inline(always)]
-    fn head(at: &mut Cursor, form: Form, xb: u8) {
-        let prefix = form.0 >> 32 & 0xff;
-        if prefix != 0 {
-            at.put(prefix, 1);
-        }
-        let rex = (form.0 >> 40) as u8 | xb;
-        if rex != 0 {
-            at.put(u64::from(0x40 | rex), 1);
-        }
-        at.put(form.0 & 0xff_ffff, (form.0 >> 24 & 15) as usize);
-    }
-
     /// ModRM for a memory operand, SIB and displacement. `reg` is ModRM's middle field in its place.
     #[inline(always)]
     fn memory(at: &mut Cursor, reg: u64, m: Mem) {
         let base = u64::from(m.base.0 & 7);
         let disp = u64::from(m.disp as u32);
         // RBP and R13 have no form without displacement.
-        let (md, len) = if m.disp != i32::from(m.disp as i8) {
+        let (md, len) = if !m.is_near() {
             (0x80, 4)
         } else if m.disp != 0 || base == 5 {
             (0x40, 1)
@@ -379,9 +383,7 @@ impl Asm {
         if m.index == NO_INDEX && base != 4 {
             at.put(md | reg | base | disp << 8, 1 + len);
         } else {
-            // No index is written like RSP.
-            let index = if m.index == NO_INDEX { 4 } else { u64::from(m.index & 7) };
-            let sib = u64::from(m.scale) << 6 | index << 3 | base;
+            let sib = u64::from(m.scale) << 6 | u64::from(m.index & 7) << 3 | base;
             at.put(md | reg | 4 | sib << 8 | disp << 16, 2 + len);
         }
     }
@@ -394,20 +396,17 @@ impl Asm {
             (op.0 & 1 << 24 != 0 && (4..8).contains(&reg)) || (op.0 & 1 << 25 != 0 && matches!(rm, Rm::Reg(4..=7)));
         let byte = op.0 & 0xff;
         let (opcode, len) = match (op.0 >> 8) as u8 {
-            0 => (byte, 1),
-            1 => (0x0f | byte << 8, 2),
-            2 => (0x380f | byte << 16, 3),
-            _ => (0x3a0f | byte << 16, 3),
+            0 => (byte, 2),
+            1 => (0x0f | byte << 8, 3),
+            2 => (0x380f | byte << 16, 4),
+            _ => (0x3a0f | byte << 16, 4),
         };
         let rex = u64::from(w) << 3 | u64::from(reg >> 3) << 2 | u64::from(force) << 6;
-        let form = Form(
-            u64::from(opcode)
-                | len << 24
-                | (imm_len as u64) << 28
-                | u64::from(op.0 >> 16 & 0xff) << 32
-                | rex << 40
-                | u64::from(reg & 7) << 51,
-        );
+        let form = Form(rex | u64::from(opcode) << 8 | len << 32 | (imm_len as u64) << 36 | u64::from(reg & 7) << 51);
+        let prefix = (op.0 >> 16) as u8;
+        if prefix != 0 {
+            self.prefix(prefix);
+        }
         match rm {
             Rm::Reg(r) => self.encode_reg(form, r, imm),
             Rm::Mem(m) => self.encode_mem(form, m, imm),
@@ -416,27 +415,36 @@ impl Asm {
     }
 
     #[inline(never)]
+    fn prefix(&mut self, byte: u8) {
+        self.word(byte.into(), 1);
+    }
+
+    #[inline(never)]
     fn encode_reg(&mut self, form: Form, rm: u8, imm: u64) {
         let Some(mut at) = self.cursor() else { return };
-        Self::head(&mut at, form, rm >> 3);
-        at.put(0xc0 | form.modrm() | u64::from(rm & 7), 1);
-        at.put(imm, form.imm_len());
+        let (head, len) = form.head(rm >> 3);
+        at.put(head, len);
+        at.put(0xc0 | form.modrm() | u64::from(rm & 7) | imm << 8, 1 + form.imm_len());
         self.advance(&at);
     }
 
     #[inline(never)]
     fn encode_mem(&mut self, form: Form, m: Mem, imm: u64) {
         let Some(mut at) = self.cursor() else { return };
-        Self::head(&mut at, form, Self::rex_xb(m));
+        let (head, len) = form.head(Self::rex_xb(m));
+        at.put(head, len);
         Self::memory(&mut at, form.modrm(), m);
-        at.put(imm, form.imm_len());
+        if form.imm_len() != 0 {
+            at.put(imm, form.imm_len());
+        }
         self.advance(&at);
     }
 
     #[inline(never)]
     fn encode_rip(&mut self, form: Form, imm: u64) {
         let Some(mut at) = self.cursor() else { return };
-        Self::head(&mut at, form, 0);
+        let (head, len) = form.head(0);
+        at.put(head, len);
         at.put(form.modrm() | 5, 5);
         at.put(imm, form.imm_len());
         self.advance(&at);
@@ -445,8 +453,7 @@ impl Asm {
     /// X and B of the REX prefix.
     #[inline(always)]
     fn rex_xb(m: Mem) -> u8 {
-        // No index is 0xff, which has bit 4 too.
-        (m.index >> 3 & !(m.index >> 4) & 1) << 1 | m.base.0 >> 3
+        m.index >> 3 << 1 | m.base.0 >> 3
     }
 
     /// The generic VEX instruction (128-bit or scalar): `reg`, `vvvv`, `rm`.
@@ -585,38 +592,40 @@ impl Asm {
     /// store to write.
     #[inline(never)]
     fn mov64(&mut self, opcode: u64, r: Gpr, m: Mem) {
-        if m.index != NO_INDEX || (m.base != RBP && (m.base != RSP || m.disp == 0)) {
-            self.ins(Opc::one(opcode as u8), true, r.0, m, 0, 0);
-            return;
-        }
-        let Some(mut at) = self.cursor() else { return };
-        let wide = usize::from(m.disp != i32::from(m.disp as i8)) * 3;
-        let md = if wide == 0 { 0x40 } else { 0x80 };
-        let head = u64::from(0x48 | (r.0 >> 3) << 2) | opcode << 8 | (md | u64::from(r.0 & 7) << 3) << 16;
         let disp = u64::from(m.disp as u32);
-        if m.base == RBP {
-            at.put(head | 5 << 16 | disp << 24, 4 + wide);
+        if m.is_at(RBP) {
+            let head = Self::HEADS[usize::from(r.0 & 15)] | opcode << 8 | 5 << 16 | disp << 24;
+            if m.is_near() { self.word(head, 4) } else { self.word(head ^ 0xc0 << 16, 7) }
+        } else if m.is_at(RSP) && m.disp != 0 {
+            let head = Self::HEADS[usize::from(r.0 & 15)] | opcode << 8 | 0x24_04 << 16 | disp << 32;
+            if m.is_near() { self.word(head, 5) } else { self.word(head ^ 0xc0 << 16, 8) }
         } else {
-            at.put(head | 0x24_04 << 16 | disp << 32, 5 + wide);
+            self.ins(Opc::one(opcode as u8), true, r.0, m, 0, 0);
         }
-        self.advance(&at);
     }
+    /// By register: the REX prefix, and ModRM's middle field for a displacement of one byte.
+    const HEADS: [u64; 16] = {
+        let mut heads = [0; 16];
+        let mut r = 0;
+        while r < 16 {
+            heads[r] = (0x48 | (r as u64 >> 3) << 2) | (0x40 | (r as u64 & 7) << 3) << 16;
+            r += 1;
+        }
+        heads
+    };
     /// Stores a constant (sign-extended to 64 bits when `size` is 8).
     #[inline(never)]
     pub fn store_imm(&mut self, size: u32, m: Mem, v: i32) {
         let imm = u64::from(v as u32);
-        let short = m.index == NO_INDEX && m.disp == i32::from(m.disp as i8);
-        if size == 4 && short && (m.base == RBP || (m.base == RSP && m.disp != 0)) {
+        if size == 4 && m.is_near() {
             // Most frequent, as with `mov64`.
-            let Some(mut at) = self.cursor() else { return };
             let disp = u64::from(m.disp as u8);
-            if m.base == RBP {
-                at.put(0x45c7 | disp << 16 | imm << 24, 7);
-            } else {
-                at.put(0x24_44c7 | disp << 24 | imm << 32, 8);
+            if m.is_at(RBP) {
+                return self.word(0x45c7 | disp << 16 | imm << 24, 7);
             }
-            self.advance(&at);
-            return;
+            if m.is_at(RSP) && m.disp != 0 {
+                return self.word(0x24_44c7 | disp << 24 | imm << 32, 8);
+            }
         }
         match size {
             1 => self.ins(Opc::one(0xc6), false, 0, m, imm, 1),
@@ -668,19 +677,17 @@ impl Asm {
     }
     /// `op dword [m], v` with a one-byte constant.
     pub fn alu_i_mem32(&mut self, op: Alu, m: Mem, v: i8) {
-        if m.index != NO_INDEX || m.base != RBP {
+        if !m.is_at(RBP) {
             self.ins(Opc::one(0x83), false, op as u8, m, v as u64, 1);
             return;
         }
         // Every block begins with two of these.
-        let Some(mut at) = self.cursor() else { return };
         let head = 0x83 | (5 | (op as u64) << 3) << 8;
-        if m.disp == i32::from(m.disp as i8) {
-            at.put(head | 0x40 << 8 | u64::from(m.disp as u8) << 16 | u64::from(v as u8) << 24, 4);
+        if m.is_near() {
+            self.word(head | 0x40 << 8 | u64::from(m.disp as u8) << 16 | u64::from(v as u8) << 24, 4);
         } else {
-            at.put(head | 0x80 << 8 | u64::from(m.disp as u32) << 16 | u64::from(v as u8) << 48, 7);
+            self.word(head | 0x80 << 8 | u64::from(m.disp as u32) << 16 | u64::from(v as u8) << 48, 7);
         }
-        self.advance(&at);
     }
     /// With 8- or 16-bit operands (for flags).
     pub fn alu_n(&mut self, op: Alu, bits: u32, d: Gpr, s: Gpr) {

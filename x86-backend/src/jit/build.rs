@@ -18,9 +18,11 @@ const CSE: usize = 256;
 pub(super) struct Build {
     pub ir: Ir,
     pub known: Vec<Known>,
+    /// A bit for each eight bytes of state, modulo 64, of which something was known at some time: for the others nobody need look.
+    noted: u64,
     /// Saved `known`s of the enclosing arms, one after the other.
     pub saved: Vec<Known>,
-    cse: Vec<u32>,
+    cse: [u32; CSE],
     /// Values below this index may not be common subexpressions: they may not dominate.
     cse_floor: u32,
     /// Values from one index to another that may not be common subexpressions: those of arms that have left.
@@ -58,18 +60,29 @@ pub(super) struct Build {
 }
 
 /// Bytes that a slot of this width occupies.
-pub(super) const fn storage(width: Width) -> u32 {
-    match width {
-        FLAGS => 2,
-        1..=8 => 1,
-        9..=16 => 2,
-        17..=32 => 4,
-        33..=64 => 8,
-        _ => 16,
-    }
+#[inline(always)]
+pub(super) fn storage(width: Width) -> u32 {
+    /// By width, up to 128; anything above is as wide.
+    const TABLE: [u8; 256] = {
+        let mut table = [16; 256];
+        let mut width = 0;
+        while width <= 64 {
+            table[width] = match width as Width {
+                FLAGS => 2,
+                1..=8 => 1,
+                9..=16 => 2,
+                17..=32 => 4,
+                _ => 8,
+            };
+            width += 1;
+        }
+        table
+    };
+    u32::from(TABLE[width as usize & 255])
 }
 
 /// Container of a width.
+#[inline(always)]
 pub(super) const fn container(n: Width) -> u32 {
     match n {
         FLAGS => 0,
@@ -88,8 +101,9 @@ impl Build {
         Self {
             ir: Ir::default(),
             known: Vec::new(),
+            noted: 0,
             saved: Vec::new(),
-            cse: alloc::vec![0; CSE],
+            cse: [0; CSE],
             cse_floor: 0,
             cse_gaps: Vec::new(),
             depth: 0,
@@ -117,6 +131,7 @@ impl Build {
     pub fn start(&mut self) {
         self.ir.clear();
         self.known.clear();
+        self.noted = 0;
         self.saved.clear();
         self.cse_floor = 0;
         self.cse_gaps.clear();
@@ -194,9 +209,13 @@ impl Build {
     /// Appends an operation whose result has that many significant bits; 0: it has none.
     #[inline]
     pub fn push_of(&mut self, op: Op, sig: u8) -> Val {
-        let v = Val(self.ir.ops.len() as u32);
-        self.ir.ops.push(op);
-        self.ir.sig.push(sig);
+        let Ir { ops, sig: sigs, .. } = &mut self.ir;
+        if ops.len() == ops.capacity() || sigs.len() == sigs.capacity() {
+            return self.ir.append_growing(op, sig);
+        }
+        let v = Val(ops.len() as u32);
+        ops.push(op);
+        sigs.push(sig);
         v
     }
 
@@ -223,9 +242,8 @@ impl Build {
         if self.ir.ops.get(old as usize) == Some(&op) && dominates() {
             return Val(old);
         }
-        let v = self.push(op);
-        self.cse[slot] = v.0;
-        v
+        self.cse[slot] = self.ir.ops.len() as u32;
+        self.push(op)
     }
 
     #[inline(always)]
@@ -238,15 +256,13 @@ impl Build {
     /// Appends a constant of 64 bits, or of flags (`w` = 0), or finds it; constants count wherever they are.
     fn constant(&mut self, w: u8, v: u64) -> Val {
         let op = Op::new(Code::Const, w.into()).imm(v);
-        let slot = Self::slot(&op);
-        let old = self.cse[slot];
+        let last = &mut self.cse[Self::slot(&op) & (CSE - 1)];
         let same = |old: &Op| old.code == Code::Const && old.w == w && old.imm == v;
-        if self.ir.ops.get(old as usize).is_some_and(same) {
-            return Val(old);
+        if self.ir.ops.get(*last as usize).is_some_and(same) {
+            return Val(*last);
         }
-        let v = self.push_of(op, (64 - v.leading_zeros()) as u8);
-        self.cse[slot] = v.0;
-        v
+        *last = self.ir.ops.len() as u32;
+        self.push_of(op, (64 - v.leading_zeros()) as u8)
     }
 
     /// Values defined since index `from` don't count as common subexpressions from now on.
@@ -312,6 +328,22 @@ impl Build {
         if part { Some(Slot { offset, width: e.size * 8, is_flags: false }) } else { None }
     }
 
+    /// From now on something is known of this state. Gives whether something may have been before, of it or a part.
+    #[inline(always)]
+    fn note(&mut self, offset: u32, size: u32) -> bool {
+        let pieces = ((offset & 7) + size + 7) >> 3;
+        let bits = (!(u64::MAX << pieces)).rotate_left(offset >> 3);
+        let before = self.noted & bits != 0;
+        self.noted |= bits;
+        before
+    }
+
+    /// A piece of state is known to hold a value.
+    pub fn know(&mut self, known: Known) {
+        self.note(known.offset, known.size);
+        self.known.push(known);
+    }
+
     pub fn get(&mut self, slot: Slot) -> Val {
         let size = storage(slot.width);
         let (lo, hi) = (slot.offset, slot.offset + size);
@@ -323,7 +355,8 @@ impl Build {
             self.touch(lo, size, false);
         }
         let mut inside = None;
-        for k in self.known.iter().rev() {
+        let before = if self.note(lo, size) { self.known.len() } else { 0 };
+        for k in self.known[..before].iter().rev() {
             if k.offset == lo && k.size == size && self.op(k.val).is_flags() == slot.is_flags {
                 return k.val;
             }
@@ -363,7 +396,8 @@ impl Build {
         }
         // What is known of overlapping slots: usually nothing, or of this very slot.
         let (mut overlaps, mut same) = (0, None);
-        for (i, k) in self.known.iter().enumerate() {
+        let before = if self.note(lo, size) { self.known.len() } else { 0 };
+        for (i, k) in self.known[..before].iter().enumerate() {
             if k.offset < hi && lo < k.offset + k.size {
                 overlaps += 1;
                 if k.offset == lo && k.size == size {

@@ -28,6 +28,7 @@ impl Val {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Code {
+    // Nothing is emitted for the first, up to `Const128`.
     Nop,
     /// A guest instruction begins: `imm` is its address.
     Insn,
@@ -130,117 +131,168 @@ pub enum Code {
 }
 
 impl Code {
-    /// How many of `a`, `b`, `c` are values, but for [`Code::Eval`]. All arms are constants, so that it is a table.
+    /// How many of `a`, `b`, `c` are values, but for [`Code::Eval`].
+    #[inline(always)]
     const fn operands(self) -> usize {
-        match self {
-            Code::Nop
-            | Code::Insn
-            | Code::Const
-            | Code::Const128
-            | Code::Get
-            | Code::LoadHalf
-            | Code::Fence
-            | Code::Call
-            | Code::Goto
-            | Code::Else
-            | Code::EndIf
-            | Code::Phi
-            | Code::LoopHead
-            | Code::LoopBack
-            | Code::Count
-            | Code::Eval => 0,
-            Code::Put
-            | Code::Not
-            | Code::Neg
-            | Code::Clz
-            | Code::Ctz
-            | Code::Popcnt
-            | Code::ByteRev
-            | Code::BitRev
-            | Code::Sext
-            | Code::LogicFlags
-            | Code::FlagsBits
-            | Code::BitsFlags
-            | Code::Cond
-            | Code::Lane
-            | Code::Splat
-            | Code::ZextV
-            | Code::Load
-            | Code::LoadPair
-            | Code::GotoInd
-            | Code::Leave
-            | Code::CondExit
-            | Code::LoopPhi
-            | Code::Reach
-            | Code::If => 1,
-            Code::Add
-            | Code::Sub
-            | Code::Mul
-            | Code::UMulHi
-            | Code::SMulHi
-            | Code::UDiv
-            | Code::SDiv
-            | Code::And
-            | Code::Or
-            | Code::Xor
-            | Code::Shl
-            | Code::Shr
-            | Code::Sar
-            | Code::Ror
-            | Code::Cmp
-            | Code::Test
-            | Code::AddFlags
-            | Code::SubFlags
-            | Code::SetLane
-            | Code::Pair
-            | Code::Store
-            | Code::Atomic => 2,
-            Code::Select | Code::AdcFlags | Code::Cas | Code::StorePair => 3,
-        }
+        const TABLE: [u8; 256] = {
+            let mut table = [0; 256];
+            let mut i = 0;
+            while i < OPERANDS.len() {
+                let (codes, n) = OPERANDS[i];
+                let mut k = 0;
+                while k < codes.len() {
+                    table[codes[k] as usize] = n;
+                    k += 1;
+                }
+                i += 1;
+            }
+            table
+        };
+        TABLE[self as usize] as usize
     }
-    /// Of operations that make a value from one to three others and do nothing else (dropped when unused, and no reason for an operand to
-    /// be in a vector register): how many. 0: of others.
-    pub const fn plain_operands(self) -> u8 {
-        match self {
-            Code::Not
-            | Code::Neg
-            | Code::Clz
-            | Code::Ctz
-            | Code::Popcnt
-            | Code::ByteRev
-            | Code::BitRev
-            | Code::Sext
-            | Code::LogicFlags
-            | Code::FlagsBits
-            | Code::BitsFlags
-            | Code::Cond => 1,
-            Code::Add
-            | Code::Sub
-            | Code::Mul
-            | Code::UMulHi
-            | Code::SMulHi
-            | Code::UDiv
-            | Code::SDiv
-            | Code::And
-            | Code::Or
-            | Code::Xor
-            | Code::Shl
-            | Code::Shr
-            | Code::Sar
-            | Code::Ror
-            | Code::Cmp
-            | Code::Test
-            | Code::AddFlags
-            | Code::SubFlags => 2,
-            Code::Select | Code::AdcFlags => 3,
-            _ => 0,
-        }
+    /// What the backward pass has to know of an operation, in one byte: a table, since a jump by the operation could not be guessed.
+    #[inline(always)]
+    pub const fn class(self) -> u8 {
+        const TABLE: [u8; 256] = {
+            let mut table = [0; 256];
+            let mut i = 0;
+            while i < CLASSES.len() {
+                table[CLASSES[i].0 as usize] = CLASSES[i].1;
+                i += 1;
+            }
+            table
+        };
+        TABLE[self as usize]
     }
     /// One access to guest memory, or a pair of neighbouring ones.
     pub fn is_access(self) -> bool {
         matches!(self, Code::Load | Code::Store | Code::LoadPair | Code::StorePair | Code::Atomic | Code::Cas)
     }
 }
+
+/// What [`Code::operands`] gives, where it is not 0.
+const OPERANDS: [(&[Code], u8); 3] = [
+    (
+        &[
+            Code::Put,
+            Code::Not,
+            Code::Neg,
+            Code::Clz,
+            Code::Ctz,
+            Code::Popcnt,
+            Code::ByteRev,
+            Code::BitRev,
+            Code::Sext,
+            Code::LogicFlags,
+            Code::FlagsBits,
+            Code::BitsFlags,
+            Code::Cond,
+            Code::Lane,
+            Code::Splat,
+            Code::ZextV,
+            Code::Load,
+            Code::LoadPair,
+            Code::GotoInd,
+            Code::Leave,
+            Code::CondExit,
+            Code::LoopPhi,
+            Code::Reach,
+            Code::If,
+        ],
+        1,
+    ),
+    (
+        &[
+            Code::Add,
+            Code::Sub,
+            Code::Mul,
+            Code::UMulHi,
+            Code::SMulHi,
+            Code::UDiv,
+            Code::SDiv,
+            Code::And,
+            Code::Or,
+            Code::Xor,
+            Code::Shl,
+            Code::Shr,
+            Code::Sar,
+            Code::Ror,
+            Code::Cmp,
+            Code::Test,
+            Code::AddFlags,
+            Code::SubFlags,
+            Code::SetLane,
+            Code::Pair,
+            Code::Store,
+            Code::Atomic,
+        ],
+        2,
+    ),
+    (&[Code::Select, Code::AdcFlags, Code::Cas, Code::StorePair], 3),
+];
+
+/// A class's number of operands.
+pub const CLASS_OPERANDS: u8 = 3;
+/// The operation makes a value from its operands and does nothing else: it is dropped when unused, and no reason for an operand to be in a
+/// vector register.
+pub const CLASS_VALUE: u8 = 4;
+/// That its result is wanted in a vector register makes no difference, either.
+pub const CLASS_PLAIN: u8 = 8;
+/// Guest state may be looked at there, so that stores before it count.
+pub const CLASS_LOOKS: u8 = 16;
+
+/// What [`Code::class`] gives, where it is not 0.
+const CLASSES: [(Code, u8); 49] = [
+    (Code::Insn, CLASS_PLAIN),
+    (Code::Const, CLASS_VALUE | CLASS_PLAIN),
+    (Code::Const128, CLASS_VALUE | CLASS_PLAIN),
+    (Code::Not, CLASS_VALUE | 1),
+    (Code::Neg, CLASS_VALUE | 1),
+    (Code::Clz, CLASS_VALUE | 1),
+    (Code::Ctz, CLASS_VALUE | 1),
+    (Code::Popcnt, CLASS_VALUE | 1),
+    (Code::ByteRev, CLASS_VALUE | 1),
+    (Code::BitRev, CLASS_VALUE | 1),
+    (Code::Sext, CLASS_VALUE | 1),
+    (Code::LogicFlags, CLASS_VALUE | 1),
+    (Code::FlagsBits, CLASS_VALUE | 1),
+    (Code::BitsFlags, CLASS_VALUE | 1),
+    (Code::Cond, CLASS_VALUE | 1),
+    (Code::Add, CLASS_VALUE | 2),
+    (Code::Sub, CLASS_VALUE | 2),
+    (Code::Mul, CLASS_VALUE | 2),
+    (Code::UMulHi, CLASS_VALUE | 2),
+    (Code::SMulHi, CLASS_VALUE | 2),
+    (Code::UDiv, CLASS_VALUE | 2),
+    (Code::SDiv, CLASS_VALUE | 2),
+    (Code::And, CLASS_VALUE | 2),
+    (Code::Or, CLASS_VALUE | 2),
+    (Code::Xor, CLASS_VALUE | 2),
+    (Code::Shl, CLASS_VALUE | 2),
+    (Code::Shr, CLASS_VALUE | 2),
+    (Code::Sar, CLASS_VALUE | 2),
+    (Code::Ror, CLASS_VALUE | 2),
+    (Code::Cmp, CLASS_VALUE | 2),
+    (Code::Test, CLASS_VALUE | 2),
+    (Code::AddFlags, CLASS_VALUE | 2),
+    (Code::SubFlags, CLASS_VALUE | 2),
+    (Code::Select, CLASS_VALUE | 3),
+    (Code::AdcFlags, CLASS_VALUE | 3),
+    (Code::Load, CLASS_LOOKS),
+    (Code::Store, CLASS_LOOKS),
+    (Code::LoadPair, CLASS_LOOKS),
+    (Code::StorePair, CLASS_LOOKS),
+    (Code::Atomic, CLASS_LOOKS),
+    (Code::Cas, CLASS_LOOKS),
+    (Code::Goto, CLASS_LOOKS),
+    (Code::GotoInd, CLASS_LOOKS),
+    (Code::Leave, CLASS_LOOKS),
+    (Code::CondExit, CLASS_LOOKS),
+    (Code::LoopBack, CLASS_LOOKS),
+    (Code::If, CLASS_LOOKS),
+    (Code::Else, CLASS_LOOKS),
+    (Code::EndIf, CLASS_LOOKS),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
@@ -382,6 +434,15 @@ impl Ir {
         self.pool.clear();
         self.args.clear();
         self.carried.clear();
+    }
+    /// Appends an operation when there may be no room for it.
+    #[cold]
+    #[inline(never)]
+    pub fn append_growing(&mut self, op: Op, sig: u8) -> Val {
+        let v = Val(self.ops.len() as u32);
+        self.ops.push(op);
+        self.sig.push(sig);
+        v
     }
     #[must_use]
     pub fn op(&self, v: Val) -> Op {

@@ -579,18 +579,17 @@ impl Gen {
         }
     }
 
+    #[inline(never)]
     fn emit_range(&mut self, from: usize, to: usize) {
         let mut i = from;
         while i < to {
             let op = &self.ir.ops[i];
-            match op.code {
-                // Nothing is emitted for them.
-                Code::Nop | Code::Const | Code::Const128 | Code::Phi | Code::LoadHalf => i += 1,
-                Code::Insn => {
-                    self.pc = op.imm;
-                    i += 1;
-                }
-                _ => i = self.lower(i),
+            // Nothing is emitted for those that come first.
+            if op.code as u8 <= Code::Const128 as u8 {
+                self.pc = if op.code == Code::Insn { op.imm } else { self.pc };
+                i += 1;
+            } else {
+                i = self.lower(i);
             }
         }
     }
@@ -623,6 +622,7 @@ impl Gen {
     }
 
     /// Lowers one operation; the result is the index of the next.
+    #[inline(always)]
     fn lower(&mut self, i: usize) -> usize {
         let op = self.ir.ops[i];
         let v = Val(i as u32);

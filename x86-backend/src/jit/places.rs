@@ -1,6 +1,7 @@
 //! Where values are: the allocation state that control flow saves and restores, and the layout of the frame.
 
 use super::asm::{Gpr, RBP, RSP, Xmm};
+use super::ir::Val;
 use alloc::vec::Vec;
 
 pub(super) const NONE: u32 = u32::MAX;
@@ -10,18 +11,21 @@ const NO_FRAME: u16 = 0xffff;
 const ALL_GPRS: u16 = !(1 << RSP.0 | 1 << RBP.0);
 pub(super) const ALL_XMMS: u16 = 0xffff;
 
-/// Where a value is.
+/// Where a value is. It travels as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
 pub(super) struct Loc {
     pub gpr: u8,
     pub xmm: u8,
     pub frame: u16,
     pub home: bool,
     pub lazy: bool,
+    /// Nothing.
+    rest: u16,
 }
 
 impl Loc {
-    pub const NOWHERE: Self = Self { gpr: NO_REG, xmm: NO_REG, frame: NO_FRAME, home: false, lazy: false };
+    pub const NOWHERE: Self = Self { gpr: NO_REG, xmm: NO_REG, frame: NO_FRAME, home: false, lazy: false, rest: 0 };
     pub fn gpr(&self) -> Option<Gpr> {
         if self.gpr == NO_REG { None } else { Some(Gpr(self.gpr)) }
     }
@@ -80,6 +84,12 @@ impl Place {
         seen.sort_unstable();
         seen.dedup();
         seen
+    }
+
+    /// The value's homes are none any more.
+    #[inline(never)]
+    pub fn drop_home(&mut self, v: Val) {
+        self.homes.retain(|h| h.val != v.0);
     }
 
     /// Notes what is in a register, or that nothing is.

@@ -373,7 +373,7 @@ impl super::build::Build {
         let op = Op { c: w, ..self.effect(Code::Put) };
         let stored = self.stored(v);
         self.push(op.aux(size as u16).a(stored).imm(u64::from(offset)));
-        self.known.push(Known { offset, size, val: v });
+        self.know(Known { offset, size, val: v });
     }
 
     /// Notes an access to state, while a region is recorded.

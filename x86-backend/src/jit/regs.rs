@@ -256,11 +256,17 @@ impl Gen {
         if let Some(x) = loc.xmm() {
             self.place.set_xmm(x, NONE);
         }
+        if loc.home {
+            self.place.drop_home(v);
+        }
+        if loc.lazy || loc.frame().is_some() {
+            self.drop_rest(v, loc);
+        }
+    }
+    #[inline(never)]
+    fn drop_rest(&mut self, v: Val, loc: Loc) {
         if let Some(s) = loc.frame() {
             self.place.frame[usize::from(s)] = NONE;
-        }
-        if loc.home {
-            self.place.homes.retain(|h| h.val != v.0);
         }
         if loc.lazy {
             self.each_operand(self.op(v), Self::release);
@@ -271,8 +277,14 @@ impl Gen {
     pub fn end_op(&mut self, v: Val) {
         let op = self.op(v);
         let n = op.operands();
-        for v in [op.a, op.b, op.c].into_iter().take(n) {
-            self.release(Val(v));
+        if n > 0 {
+            self.release(op.va());
+        }
+        if n > 1 {
+            self.release(op.vb());
+        }
+        if n > 2 {
+            self.release(op.vc());
         }
         if let Some((reach, _)) = op.shared() {
             self.release(reach);
@@ -477,6 +489,10 @@ impl Gen {
             self.pin(r);
             return r;
         }
+        self.fetch_gpr(v)
+    }
+    #[inline(never)]
+    fn fetch_gpr(&mut self, v: Val) -> Gpr {
         if self.loc(v).lazy && self.konst(v).is_none() {
             return self.materialise(v);
         }
