@@ -8,7 +8,7 @@ use crate::regions::heat_index;
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_backend::emit::{Access, BranchKind};
 use x86_backend::guest::{AccessKind, Guest};
-use x86_backend::jit::{Behind, BlockContext, BlockEnd, Builder, CompiledBlock};
+use x86_backend::jit::{Behind, BlockContext, BlockEnd, Builder};
 use x86_backend::runtime::Vcpu;
 
 /// Entries of the fetch translation cache.
@@ -147,85 +147,103 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Translates the block at `key`, and what comes next.
     fn translate_block(&mut self, key: Key) -> u64 {
-        let block = match self.translate_alone(key) {
-            Some(block) => block,
+        match self.translate_run(key) {
+            Some(entry) => entry,
             None => {
                 self.flush_code();
                 // A block has a bounded size, far below the smallest code cache that `Machine::new` accepts.
-                self.translate_alone(key).expect("one block fits into an empty code cache")
+                self.translate_run(key).expect("one block fits into an empty code cache")
             }
-        };
-        self.translate_ahead(key, block);
-        block.entry
-    }
-
-    /// What stands behind a block, if control seems to come there: most of the time a block costs goes into getting the translator
-    /// and its tables into the processor's caches, where they are now, and a branch that is not taken needs no dispatcher then.
-    fn translate_ahead(&mut self, mut key: Key, mut block: CompiledBlock) {
-        for _ in 0..AHEAD {
-            let site = match block.behind {
-                Behind::Unknown => return,
-                Behind::Returns => 0,
-                Behind::Falls(site) => site,
-            };
-            let len = u64::from(block.insns * G::INSN_BYTES);
-            let context = G::settled_context(key.context);
-            let next = Key { phys: key.phys + len, virt: key.virt.wrapping_add(len), context };
-            // In pages where code is made what stands there may be about to change, and would take the others with it.
-            if (next.phys ^ key.phys) & !(PAGE - 1) != 0 || self.shared().cache.rewritten(key.phys) {
-                return;
-            }
-            let (entry, found) = match self.shared().cache.find(&next) {
-                Some(entry) => (entry, None),
-                None => match self.translate_alone(next) {
-                    Some(block) => (block.entry, Some(block)),
-                    None => return,
-                },
-            };
-            if site != 0 {
-                self.shared().jit.patch(site, entry);
-                add(&self.shared().control.stats.chains, 1);
-            }
-            let Some(found) = found else { return };
-            (key, block) = (next, found);
         }
     }
 
-    /// Translates one block. `None`: the code cache is full.
-    fn translate_alone(&mut self, key: Key) -> Option<CompiledBlock> {
+    /// Translates the block at `key` and those behind it, if control seems to come there: most of the time a block costs goes into getting
+    /// the translator and its tables into the processor's caches, where they are for the next ones, and a branch that is not taken needs no
+    /// dispatcher then. For the same reason all are recorded before the first is compiled. `None`: the code cache is full.
+    fn translate_run(&mut self, key: Key) -> Option<u64> {
         if self.shared().cache.is_full() {
             return None;
         }
         let start = self.shared().platform.tsc();
         // Those of regions are not counted here.
         self.shared().jit.take_phases();
-        self.set_heat(key.virt, self.fresh_heat());
-        let block = self.compile(&key)?;
-        let len = u64::from(block.insns * G::INSN_BYTES);
-        if self.shared().cache.insert(key, &block, len) {
-            self.shared().ram.set_code(key.phys, true);
-            self.protect_page(key.phys);
+        let mut keys = [key; 1 + AHEAD];
+        let mut recorded = 0;
+        // The code behind the last, if there is some.
+        let mut last = None;
+        let mut next = key;
+        for slot in &mut keys {
+            self.set_heat(next.virt, self.fresh_heat());
+            let Some((len, behind)) = self.record_alone(&next) else { break };
+            *slot = next;
+            recorded += 1;
+            let Some(key) = self.key_behind(&next, len, behind) else { break };
+            last = self.shared().cache.find(&key);
+            if last.is_some() {
+                break;
+            }
+            next = key;
+        }
+        let mut entry = None;
+        // A jump to the next one that waits to be patched.
+        let mut site = 0;
+        for key in &keys[..recorded] {
+            let Some(Ok(block)) = self.shared().jit.compile_kept() else {
+                last = None;
+                break;
+            };
+            if self.shared().cache.insert(*key, &block, u64::from(block.insns * G::INSN_BYTES)) {
+                self.shared().ram.set_code(key.phys, true);
+                self.protect_page(key.phys);
+            }
+            self.link(site, block.entry);
+            site = if let Behind::Falls(site) = block.behind { site } else { 0 };
+            entry.get_or_insert(block.entry);
+            let stats = &self.shared().control.stats;
+            add(&stats.blocks_translated, 1);
+            add(&stats.insns_translated, block.insns.into());
+            add(&stats.code_bytes, block.code_len.into());
+        }
+        if let Some(last) = last {
+            self.link(site, last);
         }
         let phases = self.shared().jit.take_phases();
         let stats = &self.shared().control.stats;
-        add(&stats.blocks_translated, 1);
-        add(&stats.insns_translated, block.insns.into());
-        add(&stats.code_bytes, block.code_len.into());
         add(&stats.translate_record_cycles, phases.record);
         add(&stats.translate_optimise_cycles, phases.optimise);
         add(&stats.translate_emit_cycles, phases.emit);
         add(&stats.translate_cold_cycles, phases.cold);
         add(&stats.translate_cycles, self.shared().platform.tsc().saturating_sub(start));
-        Some(block)
+        entry
     }
 
-    /// `None`: the code cache is full.
-    fn compile(&mut self, key: &Key) -> Option<CompiledBlock> {
+    /// Makes the jump at `site`, if it is one, go to `entry`.
+    fn link(&mut self, site: u64, entry: u64) {
+        if site != 0 {
+            self.shared().jit.patch(site, entry);
+            add(&self.shared().control.stats.chains, 1);
+        }
+    }
+
+    /// The block `len` bytes behind the beginning of the one at `key`, if control comes there and it may be translated ahead.
+    fn key_behind(&mut self, key: &Key, len: u64, behind: Behind) -> Option<Key> {
+        if behind == Behind::Unknown {
+            return None;
+        }
+        let context = G::settled_context(key.context);
+        let next = Key { phys: key.phys + len, virt: key.virt.wrapping_add(len), context };
+        // In pages where code is made what stands there may be about to change, and would take the others with it.
+        let elsewhere = (next.phys ^ key.phys) & !(PAGE - 1) != 0 || self.shared().cache.rewritten(key.phys);
+        (!elsewhere).then_some(next)
+    }
+
+    /// Records one block, to be compiled later; gives its bytes and whether control comes behind it. `None`: there is no RAM at its address.
+    fn record_alone(&mut self, key: &Key) -> Option<(u64, Behind)> {
         let heat = Some(heat_index(key.virt) as u32);
         let shared = self.shared();
         let mut builder = shared.jit.begin(BlockContext { heat, ..Self::block_context(key) });
         let fallthrough = Self::record_block(&shared.ram, &mut builder, key)?;
-        builder.finish(fallthrough).ok()
+        Some((fallthrough.wrapping_sub(key.virt), builder.keep(fallthrough)))
     }
 
     pub(crate) fn block_context(key: &Key) -> BlockContext {

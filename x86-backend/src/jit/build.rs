@@ -41,6 +41,7 @@ pub(super) struct Build {
     pub falls: Option<u64>,
     pub insns: u32,
     pub pc: u64,
+    pub context: super::BlockContext,
     /// A region is recorded: uses of state are noted, and state is read as a whole.
     pub region: bool,
     /// A helper that may change state was called in it.
@@ -115,6 +116,7 @@ impl Build {
             falls: None,
             insns: 0,
             pc: 0,
+            context: super::BlockContext::default(),
             region: false,
             clobbered: false,
             touched: Vec::new(),

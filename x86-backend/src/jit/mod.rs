@@ -50,10 +50,12 @@ pub use regions::{Arm, MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
 use crate::runtime::{MMU_MODES, Runtime, SPANS};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use asm::{Alu, Asm, Cc, RAX, RCX};
 use build::Build;
 use core::mem::offset_of;
-use ir::{Code, NO_RESULT, Op, Val};
+use ir::{Code, Ir, NO_RESULT, Op, Val};
 use reach::Site;
 use regs::Gen;
 use thunks::Thunks;
@@ -216,6 +218,20 @@ pub struct Jit {
     build: Build,
     generator: Gen,
     first: usize,
+    /// Blocks that wait to be compiled, the first one first.
+    recorded: VecDeque<Recorded>,
+    /// Memory for more.
+    spare: Vec<Ir>,
+}
+
+/// A block that was recorded and not yet compiled.
+struct Recorded {
+    ir: Ir,
+    context: BlockContext,
+    insns: u32,
+    behind: Behind,
+    /// It can't be compiled.
+    astray: bool,
 }
 
 /// Records one block.
@@ -254,7 +270,8 @@ impl Jit {
         generator.shared.thunks = generator.emit_thunks();
         let first = generator.asm.pos();
         generator.clock.on = cfg.count;
-        Jit { cfg, build: Build::new(cfg.layout), generator, first }
+        let build = Build::new(cfg.layout);
+        Jit { cfg, build, generator, first, recorded: VecDeque::new(), spare: Vec::new() }
     }
 
     /// Runs translated code at host address `code` until it leaves; `Runtime::exit_*` then say why.
@@ -273,16 +290,40 @@ impl Jit {
         self.generator.clock.start();
         self.build.start();
         self.build.region = ctx.region.is_some();
-        let s = &mut self.generator.shared;
-        s.block_pc = ctx.pc;
-        s.mmu_mode = ctx.mmu_mode;
-        s.unpriv_mode = ctx.unpriv_mode;
-        s.strict_align = ctx.strict_align;
-        s.fp_inline = ctx.fp_inline;
-        s.fp_flush = ctx.fp_inline && ctx.fp_flush;
-        s.heat = ctx.heat;
-        s.region = ctx.region;
+        self.build.context = ctx;
         Builder { jit: self }
+    }
+
+    /// Compiles the first of the blocks that [`Builder::keep`] left. `None`: there is none.
+    ///
+    /// # Errors
+    /// There is no room, or a region can't be compiled; the buffer is as it was, and the blocks behind it are forgotten.
+    pub fn compile_kept(&mut self) -> Option<Result<CompiledBlock, CodeFull>> {
+        let block = self.recorded.pop_front()?;
+        let result = self.compile(block);
+        if result.is_err() {
+            self.spare.extend(self.recorded.drain(..).map(|block| block.ir));
+        }
+        Some(result)
+    }
+
+    fn compile(&mut self, mut block: Recorded) -> Result<CompiledBlock, CodeFull> {
+        self.generator.clock.start();
+        let result = if block.astray {
+            Err(CodeFull)
+        } else {
+            self.generator.enter(&block.context);
+            core::mem::swap(&mut block.ir, &mut self.generator.ir);
+            let result = self.generator.compile(block.insns);
+            core::mem::swap(&mut block.ir, &mut self.generator.ir);
+            result
+        };
+        self.spare.push(block.ir);
+        let behind = match block.behind {
+            Behind::Falls(pc) => Behind::Falls(self.generator.chain_site(pc)),
+            other => other,
+        };
+        result.map(|block| CompiledBlock { behind, ..block })
     }
 
     /// The time that phases took since the last call.
@@ -453,28 +494,55 @@ impl Builder<'_> {
     ///
     /// # Errors
     /// There is no room, or a region can't be compiled; the buffer is as it was.
-    pub fn finish(mut self, fallthrough_pc: u64) -> Result<CompiledBlock, CodeFull> {
+    pub fn finish(self, fallthrough_pc: u64) -> Result<CompiledBlock, CodeFull> {
+        debug_assert!(self.jit.recorded.is_empty(), "blocks that were kept come first");
+        let (jit, block) = self.end(fallthrough_pc);
+        jit.compile(block)
+    }
+
+    /// Ends the block like [`Builder::finish`], but leaves it to [`Jit::compile_kept`]: code that records blocks and code that compiles them
+    /// don't fit into a processor's first cache together. Gives where control goes on behind it; [`Behind::Falls`] has the address.
+    pub fn keep(self, fallthrough_pc: u64) -> Behind {
+        let (jit, block) = self.end(fallthrough_pc);
+        let behind = block.behind;
+        jit.recorded.push_back(block);
+        behind
+    }
+}
+
+impl<'a> Builder<'a> {
+    fn end(mut self, fallthrough_pc: u64) -> (&'a mut Jit, Recorded) {
         self.leave(fallthrough_pc);
-        let Jit { build, generator, .. } = self.jit;
-        if build.astray {
-            return Err(CodeFull);
-        }
-        debug_assert_eq!(build.ir.verify(), Ok(()), "\n{}", build.ir);
-        core::mem::swap(&mut build.ir, &mut generator.ir);
-        let result = generator.compile(build.insns);
-        core::mem::swap(&mut build.ir, &mut generator.ir);
+        let jit = self.jit;
+        let build = &mut jit.build;
+        debug_assert!(build.astray || build.ir.verify() == Ok(()), "\n{}", build.ir);
         let behind = match build.falls {
-            Some(pc) => Behind::Falls(generator.chain_site(pc)),
+            Some(pc) => Behind::Falls(pc),
             None if build.calls => Behind::Returns,
             None => Behind::Unknown,
         };
-        result.map(|block| CompiledBlock { behind, ..block })
+        let ir = core::mem::replace(&mut build.ir, jit.spare.pop().unwrap_or_default());
+        let block = Recorded { ir, context: build.context, insns: build.insns, behind, astray: build.astray };
+        jit.generator.clock.ends(|p| &mut p.record);
+        (jit, block)
     }
 }
 
 impl Gen {
+    /// What follows is about a block of this context.
+    fn enter(&mut self, ctx: &BlockContext) {
+        let s = &mut self.shared;
+        s.block_pc = ctx.pc;
+        s.mmu_mode = ctx.mmu_mode;
+        s.unpriv_mode = ctx.unpriv_mode;
+        s.strict_align = ctx.strict_align;
+        s.fp_inline = ctx.fp_inline;
+        s.fp_flush = ctx.fp_inline && ctx.fp_flush;
+        s.heat = ctx.heat;
+        s.region = ctx.region;
+    }
+
     fn compile(&mut self, insns: u32) -> Result<CompiledBlock, CodeFull> {
-        self.clock.ends(|p| &mut p.record);
         pairs::join_pairs(&mut self.ir);
         if self.shared.region.is_some() && !self.shared.strict_align {
             let through_windows = self.through_windows();

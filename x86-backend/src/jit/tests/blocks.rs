@@ -3,7 +3,7 @@
 use super::listing::body;
 use super::machine::{BASE, Compiler, Machine, START, State, host_features, slot};
 use crate::emit::{Access, BinOp, BranchKind, CmpOp, Cond, Emit, Stop, UnOp, VBinOp, VTernOp};
-use crate::jit::{BlockContext, Builder, HostFeatures};
+use crate::jit::{Behind, BlockContext, Builder, HostFeatures};
 use crate::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, exit};
 
 fn zero() -> State {
@@ -298,4 +298,48 @@ fn hash_state_keeps_its_order_between_instructions() {
     });
     let count = |name: &str| lines.iter().filter(|l| l.contains(name)).count();
     assert_eq!((count("sha256rnds2"), count("shufps")), (4, 4), "{}", lines.join("\n"));
+}
+
+#[test]
+fn blocks_that_are_recorded_together_are_what_they_are_alone() {
+    // What a block is specialised on changes from one to the next, and so does what follows it.
+    let contexts = [0, 1, 2, 3].map(|i| BlockContext {
+        mmu_mode: i & 1,
+        strict_align: i & 2 != 0,
+        fp_inline: i != 2,
+        heat: (i != 1).then_some(5 + i),
+        ..block_at(START + 0x40 * u64::from(i))
+    });
+    let fill = |b: &mut Builder<'_>, n: usize, pc: u64| {
+        b.begin_block();
+        for i in 0..=n {
+            b.begin_insn(pc + 4 * i as u64);
+            add_one(b, i);
+            let addr = b.get(slot(0, i));
+            let v = b.load(64, addr, Access::empty()).unwrap();
+            b.put(slot(0, n), v);
+        }
+        pc + 4 * (n as u64 + 1)
+    };
+    let mut alone = Compiler::new(host_features(), true);
+    let mut together = Compiler::new(host_features(), true);
+    let mut expected = Vec::new();
+    for (n, ctx) in contexts.into_iter().enumerate() {
+        let mut b = alone.jit.begin(ctx);
+        let behind = fill(&mut b, n, ctx.pc);
+        expected.push(b.finish(behind).unwrap());
+    }
+    for (n, ctx) in contexts.into_iter().enumerate() {
+        let mut b = together.jit.begin(ctx);
+        let behind = fill(&mut b, n, ctx.pc);
+        assert_eq!(b.keep(behind), Behind::Falls(behind));
+    }
+    for block in &expected {
+        let kept = together.jit.compile_kept().unwrap().unwrap();
+        assert_eq!((kept.insns, kept.end), (block.insns, block.end));
+        assert_eq!(together.jit.code(&kept), alone.jit.code(block));
+        let site = |behind: Behind, entry: u64| if let Behind::Falls(site) = behind { site - entry } else { 0 };
+        assert_eq!(site(kept.behind, kept.entry), site(block.behind, block.entry));
+    }
+    assert_eq!(together.jit.compile_kept(), None);
 }
