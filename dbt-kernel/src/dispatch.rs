@@ -2,7 +2,7 @@
 
 use crate::machine::Cpu;
 use crate::platform::Platform;
-use crate::shared::stopped;
+use crate::shared::{add, stopped};
 use core::sync::atomic::Ordering;
 use x86_backend::guest::Guest;
 use x86_backend::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, event, exit};
@@ -41,7 +41,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let mut reason = exit::STATE;
         while let Some(entry) = next.take() {
             let shared = self.shared();
-            shared.control.stats.dispatches.fetch_add(1, Ordering::Relaxed);
+            add(&shared.control.stats.dispatches, 1);
             shared.jit.enter(self.vcpu.cast(), entry);
             reason = self.note_exit();
             // Exceptions, returns from them and barriers lead where the guest often was.
@@ -75,7 +75,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             exit::HOT => &stats.hot_exits,
             _ => &stats.recheck_exits,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        add(counter, 1);
         if reason == exit::STATE {
             self.refresh_jump_key();
         }
@@ -92,7 +92,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let shared = self.shared();
         if self.pc() == pc && shared.cache.generation() == generation {
             shared.jit.patch(site, entry);
-            shared.control.stats.chains.fetch_add(1, Ordering::Relaxed);
+            add(&shared.control.stats.chains, 1);
         }
     }
 
@@ -138,7 +138,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
         if G::poll_events(unsafe { &mut *self.vcpu }) {
-            self.shared().control.stats.interrupts.fetch_add(1, Ordering::Relaxed);
+            add(&self.shared().control.stats.interrupts, 1);
             self.arrival = 0;
             self.refresh_jump_key();
         }
@@ -154,6 +154,6 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         stats.blocks_run.store(rt.blocks_run, Ordering::Relaxed);
         stats.insns_run.store(rt.insns_run, Ordering::Relaxed);
         stats.accesses_run.store(rt.accesses_run, Ordering::Relaxed);
-        stats.run_cycles.fetch_add(shared.platform.tsc().saturating_sub(started), Ordering::Relaxed);
+        add(&stats.run_cycles, shared.platform.tsc().saturating_sub(started));
     }
 }

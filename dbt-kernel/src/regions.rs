@@ -14,6 +14,7 @@ use crate::code_cache::{Key, Region};
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::{PAGE, Ram};
+use crate::shared::add;
 use crate::tree::Tree;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -158,7 +159,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             self.make_region(path);
         }
         let cycles = self.shared().platform.tsc().saturating_sub(start);
-        self.shared().control.stats.region_cycles.fetch_add(cycles, Ordering::Relaxed);
+        add(&self.shared().control.stats.region_cycles, cycles);
     }
 
     /// Makes a region again that was set aside. Gives whether there was one.
@@ -173,8 +174,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let stats = &self.shared().control.stats;
         let cycles = self.shared().platform.tsc().saturating_sub(start);
-        stats.region_cycles.fetch_add(cycles, Ordering::Relaxed);
-        stats.regions_remade.fetch_add(made.into(), Ordering::Relaxed);
+        add(&stats.region_cycles, cycles);
+        add(&stats.regions_remade, made.into());
         true
     }
 
@@ -310,7 +311,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         path.blocks.truncate(path.own);
         let first = path.blocks[0];
         if self.shared().cache.region(&first).is_none() && self.install(Tree::new(path.blocks, path.closed), None) {
-            self.shared().control.stats.regions.fetch_add(1, Ordering::Relaxed);
+            add(&self.shared().control.stats.regions, 1);
         }
     }
 
@@ -350,7 +351,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let fits = pages.len() <= MAX_PAGES + 1 && self.pages_hold(&pages, &head);
         let grown = fits && self.install(tree, Some(&region));
         let stats = &self.shared().control.stats;
-        stats.regions_grown.fetch_add(grown.into(), Ordering::Relaxed);
+        add(&stats.regions_grown, grown.into());
         grown
     }
 
@@ -398,8 +399,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let head = shared.jit.redirect(block, region.entry);
         let stats = &shared.control.stats;
-        stats.region_insns.fetch_add(region.insns.into(), Ordering::Relaxed);
-        stats.region_bytes.fetch_add(region.code_len.into(), Ordering::Relaxed);
+        add(&stats.region_insns, region.insns.into());
+        add(&stats.region_bytes, region.code_len.into());
         let (entry, key, space) = (region.entry, context.key, self.space);
         let region = Region {
             tree: Arc::new(tree),
@@ -469,7 +470,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// The region at the guest's PC was made, or last looked at, under another jump key.
     pub(crate) fn recheck_region(&mut self) {
-        self.shared().control.stats.region_rechecks.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.region_rechecks, 1);
         let Some(key) = self.current_key() else { return };
         let Some(region) = self.shared().cache.region(&key).cloned() else { return };
         let holds = self.pages_hold(&region.pages, &key);
@@ -492,7 +493,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let shared = self.shared();
         shared.jit.restore(block, region.head);
         shared.jit.redirect(region.entry, block);
-        shared.control.stats.regions_dropped.fetch_add(1, Ordering::Relaxed);
+        add(&shared.control.stats.regions_dropped, 1);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::dispatch::jump_index;
 use crate::machine::Cpu;
 use crate::platform::Platform;
-use crate::shared::{host_feature, stopped};
+use crate::shared::{add, host_feature, stopped};
 use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use hashbrown::HashSet;
@@ -90,7 +90,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     fn flush_everything(&mut self) {
-        self.shared().control.stats.tlb_flushes.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.tlb_flushes, 1);
         for mode in 0..MMU_MODES {
             let filled = core::mem::take(&mut self.filled[mode]);
             for &index in &filled {
@@ -105,7 +105,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Drops the software TLB's entries that hold in one address space only.
     fn flush_private(&mut self) {
-        self.shared().control.stats.tlb_space_flushes.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.tlb_space_flushes, 1);
         for mode in 0..MMU_MODES {
             let mut filled = core::mem::take(&mut self.filled[mode]);
             filled.retain(|&index| {
@@ -241,7 +241,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Drops translations of one page of guest RAM.
     pub(crate) fn invalidate_page(&mut self, phys: u64) {
         if self.shared().ram.set_code(phys, false) {
-            self.shared().control.stats.pages_invalidated.fetch_add(1, Ordering::Relaxed);
+            add(&self.shared().control.stats.pages_invalidated, 1);
             // SAFETY: the block lives as long as `self`; helpers that call into the engine hold no reference to the jump cache.
             let jump = unsafe { &mut (*self.vcpu).rt.jump };
             let shared = self.shared();
@@ -276,7 +276,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             return Ok(unsafe { crate::softmmu::read_host(host, size) });
         }
         let shared = self.shared();
-        shared.control.stats.device_accesses.fetch_add(1, Ordering::Relaxed);
+        add(&shared.control.stats.device_accesses, 1);
         let value = shared.board.read(phys, size, self.index, shared.control, shared.platform).ok_or(BusError)?;
         self.notice_interrupts();
         Ok(value)
@@ -290,7 +290,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             return Ok(());
         }
         let shared = self.shared();
-        shared.control.stats.device_accesses.fetch_add(1, Ordering::Relaxed);
+        add(&shared.control.stats.device_accesses, 1);
         shared.board.write(phys, size, value, self.index, shared.control, shared.platform).ok_or(BusError)?;
         self.notice_interrupts();
         Ok(())
@@ -322,7 +322,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
         self.drop_windows(va);
         match va {
             Some(va) if !self.data_mappings.hold(va) => {
-                self.shared().control.stats.tlb_page_flushes.fetch_add(1, Ordering::Relaxed);
+                add(&self.shared().control.stats.tlb_page_flushes, 1);
                 for (mode, index) in
                     (0..MMU_MODES).flat_map(|mode| [(mode, (va >> PAGE_BITS) as usize), (mode, second_place(va))])
                 {
@@ -391,9 +391,9 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             shared.platform.wait(self.index);
         }
         shared.control.waiting[self.index as usize].store(0, Ordering::SeqCst);
-        shared.control.stats.waits.fetch_add(1, Ordering::Relaxed);
+        add(&shared.control.stats.waits, 1);
         let cycles = shared.platform.tsc().saturating_sub(start);
-        shared.control.stats.wait_cycles.fetch_add(cycles, Ordering::Relaxed);
+        add(&shared.control.stats.wait_cycles, cycles);
         self.count_wait();
         self.events().fetch_or(event::INTERRUPT, Ordering::Relaxed);
     }
@@ -433,7 +433,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
                 G::disassemble(self.0, self.1, f)
             }
         }
-        self.shared().control.stats.undefined_insns.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.undefined_insns, 1);
         if self.undefined.len() < LOGGED && !self.undefined.contains(&word) {
             self.undefined.push(word);
             let text = Text::<G>(word as u32, pc, core::marker::PhantomData);

@@ -261,6 +261,12 @@ impl<const N: usize> Ring<N> {
     }
 }
 
+/// Adds to a counter of [`Stats`]. Only the engine's thread writes them, and a locked addition takes as long as a good part of
+/// an instruction's translation, or of a slow path.
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
 /// Counters the engine keeps (relaxed; read by the launcher for `--stats`).
 #[derive(Default)]
 #[repr(C)]

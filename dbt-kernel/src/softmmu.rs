@@ -7,6 +7,7 @@ use crate::hostmmu::SECOND_PLACE;
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::services::{PRIVATE, second_place};
+use crate::shared::add;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use x86_backend::emit::{Access, AtomicOp, HelperRet};
 use x86_backend::guest::{AccessKind, Guest, Mapping, Services};
@@ -101,19 +102,19 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         self.note_guest_fault();
         let stats = &self.shared().control.stats;
         let counter = if kind == AccessKind::Write { &stats.faults_store } else { &stats.faults_load };
-        counter.fetch_add(1, Ordering::Relaxed);
+        add(counter, 1);
         self.raise(cpu, fault, va, kind, access)
     }
 
     /// The address is not aligned as the access demands.
     fn raise_alignment(&mut self, cpu: &mut Vcpu<G::State>, va: u64, kind: AccessKind, access: Access) -> Raised {
-        self.shared().control.stats.faults_alignment.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.faults_alignment, 1);
         self.raise(cpu, G::alignment_fault(kind), va, kind, access)
     }
 
     /// Nothing at the physical address answers.
     fn raise_bus(&mut self, cpu: &mut Vcpu<G::State>, va: u64, kind: AccessKind, access: Access) -> Raised {
-        self.shared().control.stats.faults_bus.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.faults_bus, 1);
         self.raise(cpu, G::bus_fault(kind), va, kind, access)
     }
 
@@ -170,7 +171,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Ok(mapping) => mapping,
             Err(fault) => return Err(self.raise_walk(cpu, fault, va, kind, desc.access())),
         };
-        self.shared().control.stats.tlb_misses.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.tlb_misses, 1);
         if kind == AccessKind::Write {
             self.invalidate_code(mapping.phys, len.into());
         }
@@ -272,7 +273,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     fn load_any(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) -> Result<u64, Raised> {
         self.arrive(cpu, va, desc);
-        self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.slow_accesses, 1);
         if desc.size() < 16 {
             return self.load_part(cpu, va, desc.size(), desc);
         }
@@ -286,7 +287,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     fn store_any(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc, value: u64) -> Result<(), Raised> {
         self.arrive(cpu, va, desc);
-        self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.slow_accesses, 1);
         if desc.size() < 16 {
             return self.store_part(cpu, va, desc.size(), desc, value);
         }
@@ -299,7 +300,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// The place of a read-modify-write access: readable and writable.
     fn locate_rmw(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) -> Result<Place, Raised> {
         self.arrive(cpu, va, desc);
-        self.shared().control.stats.slow_accesses.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.slow_accesses, 1);
         let desc = desc.and(Access::ATOMIC);
         // Half of a pair of exclusives only writes. Anything else is reported as a read if reading would have failed, too.
         if !desc.access().contains(Access::EXCLUSIVE) {

@@ -5,7 +5,7 @@ use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::{PAGE, Ram};
 use crate::regions::heat_index;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::shared::add;
 use x86_backend::emit::{Access, BranchKind};
 use x86_backend::guest::{AccessKind, Guest};
 use x86_backend::jit::{Behind, BlockContext, BlockEnd, Builder};
@@ -13,11 +13,6 @@ use x86_backend::runtime::Vcpu;
 
 /// Entries of the fetch translation cache.
 pub(crate) const FETCHES: usize = 256;
-
-/// Adds to a counter that nobody else writes: a locked addition takes as long as a good part of an instruction's translation.
-fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-}
 
 /// Blocks that are translated at once behind one that is needed.
 const AHEAD: usize = 3;
@@ -90,7 +85,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Ok(_) => G::bus_fault(AccessKind::Fetch),
             Err(fault) => fault,
         };
-        self.shared().control.stats.faults_fetch.fetch_add(1, Ordering::Relaxed);
+        add(&self.shared().control.stats.faults_fetch, 1);
         if let Some(kind) = self.arrived() {
             G::arrive(cpu, kind, None, 0);
             self.arrival = 0;
@@ -284,7 +279,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Reclaims all code memory.
     pub(crate) fn flush_code(&mut self) {
         let shared = self.shared();
-        shared.control.stats.cache_flushes.fetch_add(1, Ordering::Relaxed);
+        add(&shared.control.stats.cache_flushes, 1);
         shared.cache.clear();
         shared.jit.reset();
         shared.ram.clear_code();

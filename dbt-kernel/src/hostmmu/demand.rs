@@ -10,9 +10,13 @@
 //! Privileged code is the same in all address spaces, and is one here. It gets windows for its slow paths alone, and only while
 //! these are much of the time: a kernel goes everywhere.
 //!
+//! Code that spends much of its time in slow paths ([`HASTE`]) is lent a part of the cost: it will hardly stop just then. All that
+//! was lent stays a small share of the time ([`LENT`]).
+//!
 //! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
-//! a small share of the time.
+//! a small share of the time. What the guest invalidates as soon as it was mapped counts more than what it has just come to.
 
+use alloc::vec::Vec;
 use hashbrown::HashMap;
 use x86_backend::runtime::MMU_MODES;
 
@@ -32,12 +36,41 @@ const FEW: u64 = 128;
 /// Slow paths are much of privileged code's time from one part in so many.
 const MUCH: u64 = 8;
 /// Windows that closed may open again when slow paths have taken so many times what they had cost, or when it is a small share.
-const AGAIN: u64 = 4;
-/// Windows close when so many faults, at first two for each page, or one for so many if it was time that opened them, ...
+const AGAIN: u64 = 12;
+/// Code in a hurry: slow paths, which take more than [`WALK`] says where they miss the processor's caches, are one part in so
+/// many of its time of late, ...
+const HASTE: u64 = 6;
+/// ... which is since they took so many pages' costs less, and at most twice as long.
+const LATE: u64 = FEW / 8;
+/// Of the cost of windows it is lent all but one part in so many, ...
+const OWN: u64 = 4;
+/// ... yet no more than these many pages' cost, ...
+const GRANT: u64 = 384;
+/// ... and all together no more than that and one part in so many of the time.
+const LENT: u64 = 32;
+/// Windows close when so many strikes, at first half of that and two for each page, or one for so many if it was time that opened
+/// them, ...
 const FAULTS: u64 = 64;
 const PAGES_PER_FAULT: u64 = 8;
-/// ... took more than one part in so many of the time.
+/// ... took more than one part in so many of the time. A fault is one strike, an invalidated page is one, a page that the guest
+/// keeps invalidating more, and an invalidation of everything many.
 const SHARE: u64 = 24;
+const STRIKES_AGAIN: u64 = 4;
+const STRIKES_ALL: u64 = 16;
+/// Pages' costs that a fault takes, with what is mapped at it, and that a call of the nucleus takes.
+const FAULT: u64 = 3;
+const CALL: u64 = 2;
+
+/// What windows of a program can suffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setback {
+    /// An access faulted.
+    Fault,
+    /// The guest invalidated a page, which it has done before or not.
+    Dropped { again: bool },
+    /// The guest invalidated everything.
+    AllDropped,
+}
 /// Where only time speaks for windows, that is looked at once in so many faults' time.
 const LOOK: u64 = 32;
 
@@ -51,12 +84,17 @@ struct Record {
     /// Cycles in slow paths for want of an entry in the software TLB, and how many are a reason to look.
     slow: u64,
     asks: u64,
+    /// These and the time at two moments, the first of which is where "of late" begins.
+    marks: [(u64, u64); 2],
     /// Instructions of its regions.
     insns: u64,
-    /// Faults since a time, and how many there may be.
-    faults: u64,
+    /// Cycles lost, and strikes, since a time, and how many strikes there may be.
+    lost: u64,
+    strikes: u64,
     since: u64,
     allowed: u64,
+    /// Cycles that opening its windows will have cost.
+    paid: u64,
     /// Cycles that windows which closed again have cost.
     wasted: u64,
 }
@@ -65,6 +103,15 @@ impl Record {
     /// What windows would cost, for `pages` pages.
     fn cost(&self, pages: u64, fault_cost: u64) -> u64 {
         pages * fault_cost + self.insns * TRANSLATION
+    }
+
+    /// Whether slow paths are much of the time of late.
+    fn hurries(&mut self, age: u64, fault_cost: u64) -> bool {
+        let [then, last] = self.marks;
+        if self.slow >= last.0 + LATE * fault_cost {
+            self.marks = [last, (self.slow, age)];
+        }
+        (self.slow - then.0) * HASTE >= age.saturating_sub(then.1)
     }
 }
 
@@ -75,15 +122,86 @@ struct Space {
     modes: [Record; MMU_MODES],
 }
 
+/// What is known of address spaces. Guests switch between them often, mostly between a few.
+struct Spaces {
+    all: Vec<Space>,
+    /// Those that are no more.
+    free: Vec<u32>,
+    /// Where address spaces are in `all`, by number, and those last looked for. The current one is there once another one is.
+    places: HashMap<u64, u32, Words>,
+    recent: [Option<(u64, u32)>; RECENT],
+    current: u32,
+    known: bool,
+}
+
+const RECENT: usize = 16;
+
+impl Spaces {
+    fn new() -> Self {
+        Self {
+            all: alloc::vec![Space::default()],
+            free: Vec::new(),
+            places: HashMap::default(),
+            recent: [None; RECENT],
+            current: 0,
+            known: false,
+        }
+    }
+
+    fn current(&mut self) -> &mut Space {
+        &mut self.all[self.current as usize]
+    }
+
+    fn recent(&mut self, number: u64) -> &mut Option<(u64, u32)> {
+        &mut self.recent[(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % RECENT]
+    }
+
+    /// `to` is the current one instead of `from`.
+    fn enter(&mut self, from: u64, to: u64) {
+        if !self.known {
+            self.places.insert(from, self.current);
+            self.known = true;
+        }
+        let place = match *self.recent(to) {
+            Some((number, place)) if number == to => place,
+            _ => self.place(to),
+        };
+        *self.recent(to) = Some((to, place));
+        self.current = place;
+    }
+
+    fn place(&mut self, number: u64) -> u32 {
+        let (all, free) = (&mut self.all, &mut self.free);
+        *self.places.entry(number).or_insert_with(|| {
+            free.pop().unwrap_or_else(|| {
+                all.push(Space::default());
+                all.len() as u32 - 1
+            })
+        })
+    }
+
+    fn get(&self, number: u64) -> Option<&Space> {
+        self.places.get(&number).map(|place| &self.all[*place as usize])
+    }
+
+    fn forget(&mut self, number: u64) {
+        *self.recent(number) = None;
+        if let Some(place) = self.places.remove(&number) {
+            self.all[place as usize] = Space::default();
+            self.free.push(place);
+        }
+    }
+}
+
 /// What is known of all code.
 pub(crate) struct Demand {
     fault_cost: u64,
-    /// Of the current address space, and of the others.
-    current: Space,
-    others: HashMap<u64, Space, Words>,
+    spaces: Spaces,
     /// Of privileged code, and in which modes it runs.
     everywhere: Space,
     privileged: [bool; MMU_MODES],
+    /// Cycles that code in a hurry was lent.
+    lent: u64,
     /// When the time that the current address space runs was last counted.
     counted: u64,
     /// When to look whether windows open; or at once, because of slow paths.
@@ -97,10 +215,10 @@ impl Demand {
         let dear = 2 * fault_cost / WALK >= CHEAP;
         dear.then(|| Self {
             fault_cost,
-            current: Space::default(),
-            others: HashMap::default(),
+            spaces: Spaces::new(),
             everywhere: Space::default(),
             privileged: [false; MMU_MODES],
+            lent: 0,
             counted: now,
             due: now,
             asked: false,
@@ -117,12 +235,13 @@ impl Demand {
     }
 
     fn space(&mut self, mode: usize) -> &mut Space {
-        if self.privileged[mode] { &mut self.everywhere } else { &mut self.current }
+        if self.privileged[mode] { &mut self.everywhere } else { self.spaces.current() }
     }
 
     /// Whether code of `mode` has windows in the current address space.
     pub fn is_open(&self, mode: usize) -> bool {
-        let space = if self.privileged[mode] { &self.everywhere } else { &self.current };
+        let space =
+            if self.privileged[mode] { &self.everywhere } else { &self.spaces.all[self.spaces.current as usize] };
         space.modes[mode].open
     }
 
@@ -131,20 +250,19 @@ impl Demand {
         if self.privileged[mode] {
             return self.everywhere.modes[mode].open;
         }
-        self.others.get(&space).is_some_and(|space| space.modes[mode].open)
+        self.spaces.get(space).is_some_and(|space| space.modes[mode].open)
     }
 
     /// Until now the current address space ran.
     pub fn count(&mut self, now: u64) {
         let cycles = now.saturating_sub(core::mem::replace(&mut self.counted, now));
         self.everywhere.ran += cycles;
-        self.current.ran += cycles;
+        self.spaces.current().ran += cycles;
     }
 
     /// The address space `to` is the current one instead of `from`.
     pub fn enter(&mut self, from: u64, to: u64) {
-        let next = self.others.remove(&to).unwrap_or_default();
-        self.others.insert(from, core::mem::replace(&mut self.current, next));
+        self.spaces.enter(from, to);
     }
 
     /// Until now none ran.
@@ -183,6 +301,7 @@ impl Demand {
     /// Whether code of `mode` should have windows now, if it uses as many pages as `pages` gives. Says yes once.
     pub fn opens(&mut self, mode: usize, pages: impl FnOnce() -> u64) -> bool {
         let (page, privileged) = (self.fault_cost, self.privileged[mode]);
+        let lendable = (GRANT * page + self.everywhere.ran / LENT).saturating_sub(self.lent).min(GRANT * page);
         let Space { ran, modes } = self.space(mode);
         let (ran, it) = (*ran, &mut modes[mode]);
         let age = ran - it.from;
@@ -190,41 +309,54 @@ impl Demand {
         let seldom = privileged && it.slow * MUCH < age;
         // Looking costs something, too.
         let soon = gain < it.looked || (age < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
-        if it.open || seldom || soon || gain < it.cost(FEW, page) {
+        let loan = if it.hurries(age, page) && it.wasted == 0 { lendable } else { 0 };
+        let enough = |cost: u64| gain + loan.min(cost - cost / OWN) >= cost;
+        if it.open || seldom || soon || !enough(it.cost(FEW, page)) {
             return false;
         }
         it.looked = gain / 8 * 9;
         let pages = pages();
-        if pages == 0 || gain < it.cost(pages.max(FEW), page) {
+        let cost = it.cost(pages.max(FEW), page);
+        if pages == 0 || !enough(cost) {
             return false;
         }
-        (it.open, it.faults, it.since, it.asks) = (true, 0, age, u64::MAX);
-        it.allowed = FAULTS.max(if it.slow > gain / 2 { 2 * pages } else { pages / PAGES_PER_FAULT });
+        (it.open, it.lost, it.strikes, it.since, it.asks) = (true, 0, 0, age, u64::MAX);
+        it.paid = it.cost(pages, page);
+        it.allowed = if it.slow > gain / 2 { (2 * pages).max(FAULTS / 2) } else { FAULTS.max(pages / PAGES_PER_FAULT) };
+        self.lent += cost.saturating_sub(gain);
         true
     }
 
     /// So many faults in `mode` have led to a large page in a window, where each of many small ones would have cost a walk.
     pub fn repaid(&mut self, mode: usize, faults: u64) {
+        let page = self.fault_cost;
         let it = &mut self.space(mode).modes[mode];
-        it.faults = it.faults.saturating_sub(faults);
+        it.lost = it.lost.saturating_sub(FAULT * faults * page);
+        it.strikes = it.strikes.saturating_sub(faults);
     }
 
-    /// An access in `mode` through a window faulted. Gives whether the windows have to close, and then counts them as closed.
-    pub fn faulted(&mut self, mode: usize, now: u64) -> bool {
+    /// Windows of `mode` suffered a setback. Gives whether they have to close, and then counts them as closed.
+    pub fn suffered(&mut self, mode: usize, setback: Setback, now: u64) -> bool {
         self.count(now);
         let page = self.fault_cost;
         let Space { ran, modes } = self.space(mode);
         let (ran, it) = (*ran, &mut modes[mode]);
-        it.faults += 1;
-        if !it.open || it.faults < it.allowed {
+        let (pages, strikes) = match setback {
+            Setback::Fault => (FAULT, 1),
+            Setback::Dropped { again } => (CALL, if again { STRIKES_AGAIN } else { 1 }),
+            Setback::AllDropped => (0, STRIKES_ALL),
+        };
+        it.lost += pages * page;
+        it.strikes += strikes;
+        if !it.open || it.strikes < it.allowed {
             return false;
         }
-        let (took, age) = (2 * it.faults * page, ran - it.from);
-        let dear = took * SHARE >= age - it.since;
-        (it.faults, it.since, it.allowed) = (0, age, FAULTS);
+        let age = ran - it.from;
+        let (lost, dear) = (it.lost, it.lost * SHARE >= age - it.since);
+        (it.lost, it.strikes, it.since, it.allowed) = (0, 0, age, FAULTS);
         if dear {
             // Translated to use windows, and back.
-            let wasted = 2 * (it.wasted + took + it.insns * TRANSLATION);
+            let wasted = 2 * (it.wasted + lost + it.paid + it.insns * TRANSLATION);
             *it = Record { wasted, from: ran, ..Record::default() };
         }
         dear
@@ -232,13 +364,12 @@ impl Demand {
 
     /// The guest invalidated an address space that isn't the current one: another of its number begins anew.
     pub fn forget(&mut self, space: u64) {
-        self.others.remove(&space);
+        self.spaces.forget(space);
     }
 
     /// The guest invalidated all: every address space begins anew. Privileged code goes on.
     pub fn forget_all(&mut self) {
-        self.others.clear();
-        self.current = Space::default();
+        self.spaces = Spaces::new();
     }
 }
 
@@ -297,9 +428,33 @@ mod tests {
         let mut d = demand();
         d.translated(USER, 10_000);
         assert!(opened(&mut d, USER, 10, 0) >= 10_000 * TRANSLATION * AGE);
-        // Half of the time goes to slow paths.
+        // An eighth of the time goes to slow paths.
+        let at = opened(&mut demand(), USER, 10, COST / 8);
+        assert!((700 * COST..800 * COST).contains(&at), "{at}");
+    }
+
+    #[test]
+    fn code_in_a_hurry_is_lent_most_of_the_cost_within_limits() {
         let at = opened(&mut demand(), USER, 10, COST / 2);
-        assert!((230 * COST..300 * COST).contains(&at), "{at}");
+        assert!((FEW * COST * 4 / 5..FEW * COST * 5 / 4).contains(&(at / 2 * OWN)), "{at}");
+        // So many pages' cost has to be made up for, but for the most that is lent.
+        let at = opened(&mut demand(), USER, 10 * GRANT, COST / 2);
+        assert!((8 * GRANT * COST..10 * GRANT * COST * 11 / 10).contains(&(at / 2)), "{at}");
+        // Slow paths long ago are no hurry.
+        let mut d = demand();
+        d.missed(USER, FEW * COST / 4);
+        d.count(d.counted + 2 * FEW * COST);
+        assert!(!d.opens(USER, || 10));
+    }
+
+    #[test]
+    fn all_that_is_lent_is_a_small_share_of_the_time() {
+        let mut d = demand();
+        for number in 0..200 {
+            d.enter(number, number + 1);
+            assert!(opened(&mut d, USER, 2 * FEW, COST / 2) < u64::MAX);
+            assert!(d.lent <= GRANT * COST + d.everywhere.ran / LENT, "{number}");
+        }
     }
 
     #[test]
@@ -313,11 +468,11 @@ mod tests {
     fn windows_that_fault_too_often_close_and_all_that_they_cost_stays_a_small_share() {
         let mut d = demand();
         assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
-        assert!((0..FAULTS).all(|_| !fault_after(&mut d, 2 * COST * SHARE + COST)), "seldom enough");
+        assert!((0..FAULTS / 2).all(|_| !fault_after(&mut d, FAULT * COST * SHARE + COST)), "seldom enough");
         assert_eq!((0..FAULTS).filter(|_| fault_after(&mut d, COST)).count(), 1);
         assert!(!d.is_open(USER));
         let first = opened(&mut d, USER, 1, COST / 2);
-        assert!(first >= FAULTS * COST * AGAIN, "{first}");
+        assert!(first >= FAULTS * FAULT * COST * AGAIN, "{first}");
         assert_eq!((0..FAULTS).filter(|_| fault_after(&mut d, COST)).count(), 1);
         assert!(opened(&mut d, USER, 1, COST / 2) >= 2 * first, "twice as long as the first time");
     }
@@ -351,7 +506,8 @@ mod tests {
             d.count(d.counted + 10 * WALK);
             asks && d.opens(KERNEL, || 4)
         });
-        assert!(opened.is_some_and(|turn| turn >= FEW * COST / WALK / 8), "{opened:?}");
+        let least = FEW * COST / OWN / WALK / 8;
+        assert!(opened.is_some_and(|turn| (least..2 * least).contains(&turn)), "{opened:?}");
     }
 
     #[test]
@@ -369,7 +525,47 @@ mod tests {
     }
 
     fn fault_after(d: &mut Demand, pause: u64) -> bool {
-        d.faulted(USER, d.counted + pause)
+        d.suffered(USER, Setback::Fault, d.counted + pause)
+    }
+
+    #[test]
+    fn invalidations_count_and_those_that_come_again_more() {
+        let closes_after = |setback| {
+            let mut d = demand();
+            assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
+            (1..).find(|_| d.suffered(USER, setback, d.counted + COST))
+        };
+        assert_eq!(closes_after(Setback::Dropped { again: false }), Some(FAULTS / 2));
+        assert_eq!(closes_after(Setback::Dropped { again: true }), Some(FAULTS / 2 / STRIKES_AGAIN));
+        // What it costs shows in the faults that follow.
+        let mut d = demand();
+        assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
+        assert!(!d.suffered(USER, Setback::AllDropped, d.counted) && !fault_after(&mut d, COST));
+        assert!(d.suffered(USER, Setback::AllDropped, d.counted));
+    }
+
+    #[test]
+    fn address_spaces_keep_what_is_known_of_them_until_they_are_forgotten() {
+        let mut d = demand();
+        d.enter(0, 1);
+        assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
+        for number in 1..100 {
+            d.enter(number, number + 1);
+            assert!(!d.is_open(USER) && d.is_open_in(1, USER), "{number}");
+        }
+        d.enter(100, 1);
+        assert!(d.is_open(USER));
+        d.enter(1, 2);
+        d.forget(1);
+        d.enter(2, 1);
+        assert!(!d.is_open(USER) && opened(&mut d, USER, 1, COST / 2) < u64::MAX);
+        d.enter(1, 101);
+        assert!(!d.is_open(USER), "the place that became free is another's");
+        d.enter(101, 1);
+        d.forget_all();
+        assert!(!d.is_open(USER));
+        d.enter(1, 2);
+        assert!(!d.is_open(USER) && !d.is_open_in(1, USER));
     }
 
     #[test]

@@ -27,9 +27,14 @@ impl Frequent {
         }
     }
 
-    pub fn holds(&self, number: u64) -> bool {
+    /// How often it came of late.
+    pub fn times(&self, number: u64) -> u8 {
         let (known, n) = self.places[number as usize % PLACES];
-        known == number && n >= self.threshold
+        if known == number { n } else { 0 }
+    }
+
+    pub fn holds(&self, number: u64) -> bool {
+        self.times(number) >= self.threshold
     }
 }
 

@@ -28,10 +28,10 @@ use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::Ram;
 use crate::services::{Mappings, USED};
-use crate::shared::{Control, Stats, option};
+use crate::shared::{Control, Stats, add, option};
 use core::sync::atomic::Ordering;
 pub(crate) use demand::SECOND_PLACE;
-use demand::{Demand, WALK};
+use demand::{Demand, Setback, WALK};
 use hashbrown::HashMap;
 use windows::{Page, Windows};
 use x86_backend::guest::{AccessKind, Guest, Mapping};
@@ -195,12 +195,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         host.fault_site = (faulted && site != NO_SITE).then_some(site);
         let (mode, span) = (desc.mmu_mode(), va >> SPAN_BITS);
         if faulted {
-            let Some((host, shared)) = self.host_parts() else { return };
-            shared.control.stats.window_faults.fetch_add(1, Ordering::Relaxed);
-            if host.demand.as_mut().is_some_and(|demand| demand.faulted(mode, shared.platform.tsc())) {
-                shared.control.stats.windows_closed.fetch_add(1, Ordering::Relaxed);
-                self.close_windows();
-            }
+            add(&self.stats().window_faults, 1);
+            self.suffer(mode, Setback::Fault);
         } else if site != NO_SITE {
             let patience = &mut cpu.rt.patience[site as usize % PATIENCE];
             if host.hopeless.get(&site).is_some_and(|n| *n >= CODE_FAULTS) {
@@ -227,7 +223,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             Some(index) => {
                 self.refresh_span(mode, index);
                 if self.shared().jit.aim(site, mode, index) {
-                    self.stats().sites_aimed.fetch_add(1, Ordering::Relaxed);
+                    add(&self.stats().sites_aimed, 1);
                 }
             }
             None => {
@@ -262,10 +258,19 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let Some(host) = &mut self.host else { return };
         if host.windows.pressure {
             host.windows.drop_all();
-            self.stats().windows_evicted.fetch_add(1, Ordering::Relaxed);
+            add(&self.stats().windows_evicted, 1);
             self.refresh_spans();
         }
         self.open_windows();
+    }
+
+    /// Windows of `mode` in the current address space suffered a setback: one too many closes them.
+    fn suffer(&mut self, mode: usize, setback: Setback) {
+        let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() else { return };
+        if demand.suffered(mode, setback, shared.platform.tsc()) {
+            add(&shared.control.stats.windows_closed, 1);
+            self.close_windows();
+        }
     }
 
     /// Code of the current address space should not use windows any more, or they are gone.
@@ -307,7 +312,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if !demand.opens(mode, || pages_in(tlb, filled, mappings)) {
             return;
         }
-        self.stats().windows_opened.fetch_add(1, Ordering::Relaxed);
+        add(&self.stats().windows_opened, 1);
         let filled = core::mem::take(&mut self.filled[mode]);
         for &index in &filled {
             let TlbEntry { read: va, phys, .. } = *self.tlb_entry(mode, index.into());
@@ -317,7 +322,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
             // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
             let cpu = unsafe { &mut *self.vcpu };
-            if let Ok(mapping) = G::walk(cpu, va, AccessKind::Read, mode) {
+            if let Ok(mapping) = G::walk(cpu, va, AccessKind::Read, mode)
+                && !self.join_if_bare(cpu, mode, va, &mapping, false)
+            {
                 self.fill_window(mode, va, &mapping, AccessKind::Read, None);
                 self.join_if_crowded(cpu, mode, va, &mapping);
             }
@@ -388,6 +395,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if !wanted {
             return;
         }
+        if self.join_if_bare(cpu, mode, va, mapping, site.is_some()) {
+            return;
+        }
         self.fill_window(mode, va, mapping, kind, site);
         if mapping.device || mapping.size_bits > PAGE_BITS {
             return;
@@ -408,31 +418,46 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn join_if_crowded(&mut self, cpu: &mut Vcpu<G::State>, mode: usize, va: u64, mapping: &Mapping) {
         let space = self.space;
         if self.host.as_mut().is_some_and(|host| host.windows.is_crowded(mode, space, va)) {
-            self.join_pages(cpu, mode, va, mapping);
+            self.join_pages(cpu, mode, va, mapping, windows::CROWDED as u64 / AROUND);
         }
     }
 
-    /// Maps the 2 MiB around `va` as one large page, if they are RAM that the guest maps as one, and alike.
-    fn join_pages(&mut self, cpu: &mut Vcpu<G::State>, mode: usize, va: u64, mapping: &Mapping) {
+    /// Maps the 2 MiB around `va` as one page if none of them is mapped yet and that can be. Most pages' addresses rule it out.
+    fn join_if_bare(
+        &mut self,
+        cpu: &mut Vcpu<G::State>,
+        mode: usize,
+        va: u64,
+        mapping: &Mapping,
+        faulted: bool,
+    ) -> bool {
+        let space = self.space;
+        let may = !mapping.device && mapping.size_bits == PAGE_BITS && (va ^ mapping.phys) & (LARGE - 1) == 0;
+        may && self.host.as_ref().is_some_and(|host| host.windows.is_bare(mode, space, va))
+            && self.join_pages(cpu, mode, va, mapping, faulted.into())
+    }
+
+    /// Maps the 2 MiB around `va` as one large page, if they are RAM that the guest maps as one, and alike. So many `faults` led to
+    /// it.
+    fn join_pages(&mut self, cpu: &mut Vcpu<G::State>, mode: usize, va: u64, mapping: &Mapping, faults: u64) -> bool {
         let (start, space) = (va & !(LARGE - 1), self.space);
         let phys = mapping.phys.wrapping_sub(va - start);
         let ram = &self.shared().ram;
-        let (Some(frame), Some(_)) = (ram.frame(phys), ram.pointer(phys, LARGE)) else { return };
+        let (Some(frame), Some(_)) = (ram.frame(phys), ram.pointer(phys, LARGE)) else { return false };
         if !frame.is_multiple_of(LARGE) || (mapping.write && ram.has_code_in(phys, LARGE)) {
-            return;
+            return false;
         }
-        for offset in (0..LARGE).step_by(PAGE as usize) {
+        // Memory that is growing lacks the end.
+        for offset in (0..LARGE / PAGE).rev().map(|page| page * PAGE) {
             let alike =
                 |other: &Mapping| *other == Mapping { phys: phys + offset, ..*mapping } && !other.device && other.read;
             if !G::walk(cpu, start + offset, AccessKind::Read, mode).is_ok_and(|other| alike(&other)) {
-                return;
+                return false;
             }
         }
-        if let Some((host, shared)) = self.host_parts() {
-            let stats = &shared.control.stats;
-            host.repaid(mode, windows::CROWDED as u64 / AROUND);
-            host.windows.join(mode, space, va, frame, mapping.write, shared.platform, stats);
-        }
+        let Some((host, shared)) = self.host_parts() else { return false };
+        host.repaid(mode, faults);
+        host.windows.join(mode, space, va, frame, mapping.write, shared.platform, &shared.control.stats)
     }
 
     /// Whether windows have nothing to learn from the access under way, which goes to a page that the software TLB has.
@@ -465,7 +490,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// The fault that brought the access here is the guest's to handle.
     pub(crate) fn note_guest_fault(&mut self) {
         if self.host.as_mut().is_some_and(|host| host.fault_site.take().is_some()) {
-            self.stats().window_faults_guest.fetch_add(1, Ordering::Relaxed);
+            add(&self.stats().window_faults_guest, 1);
         }
     }
 
@@ -478,7 +503,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 host.hopeless.insert(site, CODE_FAULTS);
                 shared.jit.aim(site, mode, SPANS);
                 if !restless {
-                    shared.control.stats.window_faults_device.fetch_add(1, Ordering::Relaxed);
+                    add(&shared.control.stats.window_faults_device, 1);
                 }
             }
             return;
@@ -490,7 +515,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let has_code = rewritten || shared.ram.has_code(mapping.phys);
         if let (Some(site), AccessKind::Write, true) = (site, kind, has_code) {
-            shared.control.stats.window_faults_code.fetch_add(1, Ordering::Relaxed);
+            add(&shared.control.stats.window_faults_code, 1);
             let faults = host.hopeless.entry(site).or_insert(0);
             *faults = faults.saturating_add(1);
             if *faults >= CODE_FAULTS {
@@ -522,9 +547,15 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     pub(crate) fn drop_windows(&mut self, va: Option<u64>) {
         let Some((host, shared)) = self.host_parts() else { return };
         match va {
-            Some(va) => host.windows.drop_page(va, shared.platform, &shared.control.stats),
+            Some(va) => {
+                if let Some(mode) = host.windows.drop_page(va, shared.platform, &shared.control.stats) {
+                    let again = host.windows.is_often_dropped(va);
+                    self.suffer(mode, Setback::Dropped { again });
+                }
+            }
             None => {
                 if host.windows.drop_all() {
+                    (0..MMU_MODES).for_each(|mode| self.suffer(mode, Setback::AllDropped));
                     self.refresh_spans();
                 }
                 self.forget_demand(None);

@@ -18,9 +18,9 @@ use super::reverse::{Note, Reverse};
 use super::tables::{Change, LARGE_BITS, Place, Pool};
 use crate::platform::Platform;
 use crate::services::Mappings;
-use crate::shared::{Stats, layout};
+use crate::shared::{Stats, add, layout};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 use hashbrown::{HashMap, HashSet};
 use x86_backend::guest::Mapping;
 use x86_backend::runtime::{PAGE_BITS, SPAN_BITS, Span};
@@ -87,7 +87,7 @@ pub(crate) struct Page {
 }
 
 fn count(counter: &AtomicU64, n: usize) {
-    counter.fetch_add(n as u64, Ordering::Relaxed);
+    add(counter, n as u64);
 }
 
 impl Windows {
@@ -276,10 +276,11 @@ impl Windows {
         platform.forget_translation(at);
     }
 
-    /// The guest invalidated `va`, in every address space.
-    pub fn drop_page(&mut self, va: u64, platform: &impl Platform, stats: &Stats) {
+    /// The guest invalidated `va`, in every address space. Gives a mode in which it was mapped, if it was: then the nucleus had to
+    /// be called.
+    pub fn drop_page(&mut self, va: u64, platform: &impl Platform, stats: &Stats) -> Option<usize> {
         if self.index.is_empty() {
-            return;
+            return None;
         }
         let (span, offset) = (va >> SPAN_BITS & TAGLESS, va & ((1 << SPAN_BITS) - 1));
         // A mapping larger than a span reaches into others.
@@ -313,6 +314,12 @@ impl Windows {
             }
             Some(_) => self.reclaim(platform, stats),
         }
+        changed.map(|slot| self.slots[usize::from(slot)].view.mode)
+    }
+
+    /// Whether the guest invalidated the page with `va` more than once of late.
+    pub fn is_often_dropped(&self, va: u64) -> bool {
+        self.restless.times(va >> PAGE_BITS) > 1
     }
 
     /// Whether the page with `va` is better left unmapped.
@@ -342,7 +349,16 @@ impl Windows {
             && self.piecemeal.insert((slot, offset >> LARGE_BITS))
     }
 
-    /// Maps the 2 MiB around `va`, which the guest maps by pages that are alike, as a large page.
+    /// Whether a window shows the span of `va`, but nothing of the 2 MiB around, and these were not taken apart before.
+    pub fn is_bare(&self, mode: usize, space: u64, va: u64) -> bool {
+        let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return false };
+        let (top, offset) = (self.slots[usize::from(slot)].top, va & ((1 << SPAN_BITS) - 1));
+        !self.pool.has_pages(top, offset)
+            && self.pool.lookup(top, offset).is_none()
+            && !self.piecemeal.contains(&(slot, offset >> LARGE_BITS))
+    }
+
+    /// Maps the 2 MiB around `va`, which the guest maps by pages that are alike, as a large page. Gives whether it could.
     #[allow(clippy::too_many_arguments)]
     pub fn join(
         &mut self,
@@ -353,13 +369,14 @@ impl Windows {
         writable: bool,
         platform: &impl Platform,
         stats: &Stats,
-    ) {
-        let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return };
+    ) -> bool {
+        let Some(slot) = self.find(mode, space, va >> SPAN_BITS) else { return false };
         let offset = (va & ((1 << SPAN_BITS) - 1)) >> LARGE_BITS << LARGE_BITS;
         let window = &mut self.slots[usize::from(slot)];
         let generation = window.generation;
+        let bare = !self.pool.has_pages(window.top, offset);
         if self.pool.map(window.top, &mut window.tables, offset, frame, writable, true).is_err() {
-            return;
+            return false;
         }
         if writable {
             let note = Note { slot, generation, page: (offset >> PAGE_BITS) as u32 };
@@ -368,7 +385,10 @@ impl Windows {
         }
         count(&stats.window_fills_large, 1);
         // The processor may hold translations of single pages, and would keep them when the large one goes.
-        self.reclaim(platform, stats);
+        if !bare {
+            self.reclaim(platform, stats);
+        }
+        true
     }
 
     /// Gives up every window. Gives whether there were any.
