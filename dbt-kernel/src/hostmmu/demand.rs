@@ -7,8 +7,8 @@
 //! windows when its slow paths and one part in [`AGE`] of the time that it ran make up for their cost. Whoever comes and goes
 //! has none.
 //!
-//! Privileged code is the same in all address spaces, and is one here. It gets windows for its slow paths alone, and only while
-//! these are much of the time: a kernel goes everywhere.
+//! Privileged code is the same in all address spaces, and is one here. It gets windows for its slow paths alone, and only those of
+//! times when these are much of it: a kernel goes everywhere.
 //!
 //! Code that spends much of its time in slow paths ([`HASTE`]) is lent a part of the cost: it will hardly stop just then. All that
 //! was lent stays a small share of the time ([`LENT`]).
@@ -78,8 +78,9 @@ const LOOK: u64 = 32;
 #[derive(Default)]
 struct Record {
     open: bool,
-    /// When its windows closed, if they did; and the gain that is the reason for the next look.
+    /// Since when there is evidence; when its windows closed, if they did; and the gain that is the reason for the next look.
     from: u64,
+    closed: u64,
     looked: u64,
     /// Cycles in slow paths for want of an entry in the software TLB, and how many are a reason to look.
     slow: u64,
@@ -306,12 +307,17 @@ impl Demand {
         let (ran, it) = (*ran, &mut modes[mode]);
         let age = ran - it.from;
         let gain = it.slow + if privileged { 0 } else { age / AGE };
-        let seldom = privileged && it.slow * MUCH < age;
+        if privileged && !it.open && it.slow * MUCH < age {
+            // Slow paths of another time are no evidence for this one.
+            let Record { wasted, closed, insns, .. } = *it;
+            *it = Record { wasted, closed, insns, from: ran, ..Record::default() };
+            return false;
+        }
         // Looking costs something, too.
-        let soon = gain < it.looked || (age < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
+        let soon = gain < it.looked || (ran - it.closed < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
         let loan = if it.hurries(age, page) && it.wasted == 0 { lendable } else { 0 };
         let enough = |cost: u64| gain + loan.min(cost - cost / OWN) >= cost;
-        if it.open || seldom || soon || !enough(it.cost(FEW, page)) {
+        if it.open || soon || !enough(it.cost(FEW, page)) {
             return false;
         }
         it.looked = gain / 8 * 9;
@@ -357,7 +363,7 @@ impl Demand {
         if dear {
             // Translated to use windows, and back.
             let wasted = 2 * (it.wasted + lost + it.paid + it.insns * TRANSLATION);
-            *it = Record { wasted, from: ran, ..Record::default() };
+            *it = Record { wasted, from: ran, closed: ran, ..Record::default() };
         }
         dear
     }
@@ -462,6 +468,15 @@ mod tests {
         assert_eq!(opened(&mut demand(), KERNEL, 10, 0), u64::MAX);
         assert_eq!(opened(&mut demand(), KERNEL, 10, COST / MUCH - 1), u64::MAX);
         assert!(opened(&mut demand(), KERNEL, 10, COST / 2) < 300 * COST);
+    }
+
+    #[test]
+    fn slow_paths_of_privileged_code_count_while_they_are_much_of_the_time() {
+        let mut d = demand();
+        // As many as for windows, but seldom.
+        assert_eq!(opened(&mut d, KERNEL, 10, COST / 10), u64::MAX);
+        let at = opened(&mut d, KERNEL, 10, COST / 2);
+        assert!((FEW * COST / OWN..FEW * COST).contains(&at), "{at}");
     }
 
     #[test]
