@@ -29,6 +29,10 @@ apt_private() {
     apt-get "${apt_options[@]}" -o APT::Sandbox::User= -o Acquire::Languages=none "$@"
 }
 
+fetch_lists() {
+    apt_private update >>"$guest/apt.log" 2>&1 || die "apt could not fetch Debian's package lists; see $guest/apt.log"
+}
+
 apt_cache() {
     apt-cache "${apt_options[@]}" "$@"
 }
@@ -44,8 +48,13 @@ prepare_apt() {
         printf 'deb [signed-by=%s] %s %s-backports main\n' "$mirror_keyring" "$uri" "$apt_suite"
     } >"$apt_root/etc/sources.list"
     say "fetching package lists ($apt_suite, $apt_arch)"
-    apt_private update >"$guest/apt.log" 2>&1 || die "apt could not fetch Debian's package lists; see $guest/apt.log"
+    : >"$guest/apt.log"
+    fetch_lists
     touch "$apt_root/ready"
+}
+
+download_closure() { # PACKAGE...
+    apt_private install -y --no-install-recommends --download-only "$@" >>"$guest/apt.log" 2>&1
 }
 
 # Fetches packages with everything they depend on (not what they recommend) and unpacks them below a directory.
@@ -53,11 +62,12 @@ unpack_closure() { # DIRECTORY PACKAGE...
     local into=$1 file
     shift
     mkdir -p "$into"
-    apt_private install -y --no-install-recommends --download-only "$@" >>"$guest/apt.log" 2>&1 ||
-        die "apt could not fetch $*; see $guest/apt.log"
+    # Lists fetched long ago name versions that the mirror no longer has.
+    download_closure "$@" || { fetch_lists && download_closure "$@"; } || die "apt could not fetch $*; see $guest/apt.log"
     for file in "$apt_root"/var/cache/apt/archives/*.deb; do
         dpkg-deb --fsys-tarfile "$file" | tar -x -C "$into" --keep-directory-symlink --no-same-owner \
-            --exclude='./usr/share/doc*' --exclude=./usr/share/man --exclude=./usr/share/locale --exclude='./dev/*'
+            --exclude='./usr/share/doc*' --exclude=./usr/share/man --exclude=./usr/share/locale \
+            --exclude=./usr/share/javascript --exclude='./dev/*'
     done
     rm -f "$apt_root"/var/cache/apt/archives/*.deb
 }
