@@ -2,7 +2,7 @@
 //!
 //! `scripts/fetch-apps` puts a tree of packages per architecture into `target/guest/apps`. Nothing is installed: programs run
 //! through the tree's own dynamic linker with the tree's libraries, in the guest and natively alike. Each `benches/apps/NAME.sh`
-//! runs one, under `timer`.
+//! runs one, under `timer`. An input that only the programs themselves can make is made here, natively, by `prepare/FILE.sh`.
 
 use crate::compile::{Compiler, GUEST, NATIVE, header, is_current};
 use crate::image;
@@ -10,6 +10,7 @@ use crate::inputs;
 use crate::job::{Clock, InGuest, Job};
 use crate::subject::root;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// An architecture's tree and what things are called in it.
 struct Tree {
@@ -37,12 +38,17 @@ const UNUSED: &[&str] = &[
     "usr/sbin",
     "usr/include",
     "usr/share/X11",
+    "usr/share/bash-completion",
+    "usr/share/gromacs",
     "usr/share/perl/5.36.0/pod",
     "usr/lib/aarch64-linux-gnu/gconv",
     "usr/lib/aarch64-linux-gnu/perl",
     "usr/lib/aarch64-linux-gnu/openmpi",
     "usr/lib/aarch64-linux-gnu/libx264.a",
     "usr/lib/aarch64-linux-gnu/libquantum.a",
+    "usr/lib/aarch64-linux-gnu/libgromacs_d.so.7.0.0",
+    "usr/lib/aarch64-linux-gnu/libgromacs_mpi.so.7.0.0",
+    "usr/lib/aarch64-linux-gnu/libgromacs_mpi_d.so.7.0.0",
 ];
 
 impl Tree {
@@ -85,6 +91,31 @@ impl Tree {
             format!("LOADER={}", self.loader),
         ]
     }
+
+    /// Makes the inputs that programs make: `prepare/FILE.sh` leaves FILE in its working directory.
+    fn prepare(&self, input: &Path) -> Result<(), String> {
+        let (tree, scripts, made) = (self.directory(), sources().join("prepare"), self.made());
+        let failed = |e: std::io::Error| format!("cannot read {}: {e}", scripts.display());
+        let entries = std::fs::read_dir(&scripts).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let mut depends: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
+        depends.push(tree.join("ready"));
+        for script in crate::compile::files(&scripts, "sh")? {
+            let name = stem(&script);
+            let output = input.join(&name);
+            if is_current(&output, &depends) {
+                continue;
+            }
+            let [root, into, drivers] = [&tree, input, &made].map(Path::to_string_lossy);
+            let mut command = Command::new("env");
+            command.args(self.variables(&root, &into, &drivers)).arg("sh").arg(&script).current_dir(&made);
+            let done = command.output().map_err(|e| format!("cannot run {}: {e}", script.display()))?;
+            if !done.status.success() {
+                return Err(format!("{} fails:\n{}", script.display(), String::from_utf8_lossy(&done.stderr)));
+            }
+            std::fs::rename(made.join(&name), &output).map_err(|e| format!("cannot make {}: {e}", output.display()))?;
+        }
+        Ok(())
+    }
 }
 
 fn sources() -> PathBuf {
@@ -112,12 +143,21 @@ fn programs() -> Result<Vec<(String, String, bool)>, String> {
     Ok(programs)
 }
 
+/// Whether the script fetched these packages: it leaves a copy of its list.
+fn has_packages(tree: &Path, packages: &[u8]) -> Result<(), String> {
+    match std::fs::read(tree.join("ready")) {
+        Ok(fetched) if fetched == packages => Ok(()),
+        Ok(_) => Err(format!("{} has other packages: run scripts/fetch-apps", tree.display())),
+        Err(_) => Err(format!("{} is missing: run scripts/fetch-apps", tree.display())),
+    }
+}
+
 /// Builds what is needed and the initramfs; gives the jobs of the programs wanted.
 pub fn prepare(wanted: impl Fn(&str, &str) -> bool) -> Result<(Vec<Job>, PathBuf), String> {
+    let list = sources().join("packages");
+    let packages = std::fs::read(&list).map_err(|e| format!("cannot read {}: {e}", list.display()))?;
     for tree in &TREES {
-        if !tree.directory().join("ready").exists() {
-            return Err(format!("{} is missing: run scripts/fetch-apps", tree.directory().display()));
-        }
+        has_packages(&tree.directory(), &packages)?;
     }
     let input = root().join("target/bench/apps/input");
     inputs::write(&input)?;
@@ -127,6 +167,7 @@ pub fn prepare(wanted: impl Fn(&str, &str) -> bool) -> Result<(Vec<Job>, PathBuf
         members.file(guest.made().join(&name), format!("bench/drivers/{name}"));
     }
     native.build()?;
+    native.prepare(&input)?;
     members.tree(&sources(), "bench/apps", &[])?;
     members.tree(&input, "bench/input", &[])?;
     members.tree(&guest.directory(), "apps", UNUSED)?;
@@ -169,6 +210,15 @@ mod tests {
         assert!(programs.iter().map(|(_, group, _)| group == "fp").is_sorted());
         assert!(programs.iter().any(|(name, _, portable)| name == "cc1" && !portable));
         assert!(programs.iter().any(|(name, _, portable)| name == "bzip2" && *portable));
+    }
+
+    #[test]
+    fn a_tree_of_other_packages_is_fetched_again() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(has_packages(directory.path(), b"perl\n").unwrap_err().contains("is missing"));
+        std::fs::write(directory.path().join("ready"), "perl\n").unwrap();
+        assert_eq!(has_packages(directory.path(), b"perl\n"), Ok(()));
+        assert!(has_packages(directory.path(), b"perl\ngromacs\n").unwrap_err().contains("other packages"));
     }
 
     #[test]
