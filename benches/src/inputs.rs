@@ -180,7 +180,7 @@ pub fn write(directory: &Path) -> Result<(), String> {
         ("sequences", sequences(600)),
         ("source.i", c_source(10)),
         ("book", text(4 << 20)),
-        ("beam.inp", beam(64, 4)),
+        ("beam.inp", beam(88, 5)),
     ] {
         let path = directory.join(name);
         // Left alone when it's the same, so that nothing that depends on it is made again.
