@@ -42,7 +42,7 @@ const AGAIN: u64 = 12;
 const HASTE: u64 = 6;
 /// ... which is since they took so many pages' costs less, and at most twice as long.
 const LATE: u64 = FEW / 8;
-/// Of the cost of windows it is lent all but one part in so many, ...
+/// Of the cost of its pages it is lent all but one part in so many, ...
 const OWN: u64 = 4;
 /// ... yet no more than these many pages' cost, ...
 const GRANT: u64 = 384;
@@ -185,6 +185,16 @@ impl Spaces {
         self.places.get(&number).map(|place| &self.all[*place as usize])
     }
 
+    /// Guests that do so do it often: nothing is allocated.
+    fn forget_all(&mut self) {
+        self.all.truncate(1);
+        self.all[0] = Space::default();
+        self.free.clear();
+        self.places.clear();
+        self.recent = [None; RECENT];
+        (self.current, self.known) = (0, false);
+    }
+
     fn forget(&mut self, number: u64) {
         *self.recent(number) = None;
         if let Some(place) = self.places.remove(&number) {
@@ -316,14 +326,16 @@ impl Demand {
         // Looking costs something, too.
         let soon = gain < it.looked || (ran - it.closed < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
         let loan = if it.hurries(age, page) && it.wasted == 0 { lendable } else { 0 };
-        let enough = |cost: u64| gain + loan.min(cost - cost / OWN) >= cost;
-        if it.open || soon || !enough(it.cost(FEW, page)) {
+        // Who has much code to translate again, as kernels have, makes up for that himself.
+        let code = it.cost(0, page);
+        let enough = |pages: u64| gain + loan.min(pages * page - pages * page / OWN) >= code + pages * page;
+        if it.open || soon || !enough(FEW) {
             return false;
         }
         it.looked = gain / 8 * 9;
         let pages = pages();
         let cost = it.cost(pages.max(FEW), page);
-        if pages == 0 || !enough(cost) {
+        if pages == 0 || !enough(pages.max(FEW)) {
             return false;
         }
         (it.open, it.lost, it.strikes, it.since, it.asks) = (true, 0, 0, age, u64::MAX);
@@ -354,7 +366,9 @@ impl Demand {
         };
         it.lost += pages * page;
         it.strikes += strikes;
-        if !it.open || it.strikes < it.allowed {
+        // To close costs what opening did, which must have been lost, or much.
+        let least = (it.paid + it.insns * TRANSLATION).min(FAULTS * FAULT * page);
+        if !it.open || it.strikes < it.allowed || it.lost < least {
             return false;
         }
         let age = ran - it.from;
@@ -375,7 +389,7 @@ impl Demand {
 
     /// The guest invalidated all: every address space begins anew. Privileged code goes on.
     pub fn forget_all(&mut self) {
-        self.spaces = Spaces::new();
+        self.spaces.forget_all();
     }
 }
 
@@ -541,6 +555,29 @@ mod tests {
 
     fn fault_after(d: &mut Demand, pause: u64) -> bool {
         d.suffered(USER, Setback::Fault, d.counted + pause)
+    }
+
+    #[test]
+    fn windows_of_much_code_close_when_much_was_lost() {
+        let closes_after = |insns| {
+            let mut d = demand();
+            assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
+            d.translated(USER, insns);
+            (1..).find(|_| d.suffered(USER, Setback::Dropped { again: true }, d.counted + COST))
+        };
+        assert_eq!(closes_after(0), Some(FAULTS / 2 / STRIKES_AGAIN));
+        assert_eq!(closes_after(1000), Some((COST + 1000 * TRANSLATION).div_ceil(CALL * COST)));
+        assert_eq!(closes_after(1_000_000), Some(FAULTS * FAULT / CALL));
+    }
+
+    #[test]
+    fn nothing_is_lent_for_code() {
+        let at = |insns| {
+            let mut d = demand();
+            d.translated(USER, insns);
+            opened(&mut d, USER, 10, COST / 2)
+        };
+        assert!(at(10_000) - at(0) >= 10_000 * TRANSLATION);
     }
 
     #[test]
