@@ -11,7 +11,7 @@
 //! times when these are much of it: a kernel goes everywhere.
 //!
 //! Code that spends much of its time in slow paths ([`HASTE`]) is lent a part of the cost: it will hardly stop just then. All that
-//! was lent stays a small share of the time ([`LENT`]).
+//! was lent stays a small share of the time ([`LENT`]). A kernel gets nothing once it has programs to run: it leaves for them.
 //!
 //! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
 //! a small share of the time. What the guest invalidates as soon as it was mapped counts more than what it has just come to.
@@ -40,8 +40,9 @@ const AGAIN: u64 = 12;
 /// Code in a hurry: slow paths, which take more than [`WALK`] says where they miss the processor's caches, are one part in so
 /// many of its time of late, ...
 const HASTE: u64 = 6;
-/// ... which is since they took so many pages' costs less, and at most twice as long.
-const LATE: u64 = FEW / 8;
+/// ... which is since they took so many pages' costs less, and at most twice as long: programs that have just begun touch many
+/// pages for the first time.
+const LATE: u64 = FEW;
 /// Of the cost of its pages it is lent all but one part in so many, ...
 const OWN: u64 = 4;
 /// ... yet no more than these many pages' cost, ...
@@ -112,7 +113,8 @@ impl Record {
         if self.slow >= last.0 + LATE * fault_cost {
             self.marks = [last, (self.slow, age)];
         }
-        (self.slow - then.0) * HASTE >= age.saturating_sub(then.1)
+        let slow = self.slow - then.0;
+        slow >= LATE * fault_cost && slow * HASTE >= age.saturating_sub(then.1)
     }
 }
 
@@ -211,6 +213,8 @@ pub(crate) struct Demand {
     /// Of privileged code, and in which modes it runs.
     everywhere: Space,
     privileged: [bool; MMU_MODES],
+    /// Other code runs, too.
+    users: bool,
     /// Cycles that code in a hurry was lent.
     lent: u64,
     /// When the time that the current address space runs was last counted.
@@ -229,6 +233,7 @@ impl Demand {
             spaces: Spaces::new(),
             everywhere: Space::default(),
             privileged: [false; MMU_MODES],
+            users: false,
             lent: 0,
             counted: now,
             due: now,
@@ -239,6 +244,11 @@ impl Demand {
     /// Accesses of `mode` are privileged code's.
     pub fn note_privileged(&mut self, mode: usize) {
         self.privileged[mode] = true;
+    }
+
+    /// Code that isn't privileged runs.
+    pub fn note_users(&mut self) {
+        self.users = true;
     }
 
     pub fn is_privileged(&self, mode: usize) -> bool {
@@ -312,6 +322,7 @@ impl Demand {
     /// Whether code of `mode` should have windows now, if it uses as many pages as `pages` gives. Says yes once.
     pub fn opens(&mut self, mode: usize, pages: impl FnOnce() -> u64) -> bool {
         let (page, privileged) = (self.fault_cost, self.privileged[mode]);
+        let bad_debtor = privileged && self.users;
         let lendable = (GRANT * page + self.everywhere.ran / LENT).saturating_sub(self.lent).min(GRANT * page);
         let Space { ran, modes } = self.space(mode);
         let (ran, it) = (*ran, &mut modes[mode]);
@@ -325,7 +336,7 @@ impl Demand {
         }
         // Looking costs something, too.
         let soon = gain < it.looked || (ran - it.closed < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
-        let loan = if it.hurries(age, page) && it.wasted == 0 { lendable } else { 0 };
+        let loan = if it.hurries(age, page) && it.wasted == 0 && !bad_debtor { lendable } else { 0 };
         // Who has much code to translate again, as kernels have, makes up for that himself.
         let code = it.cost(0, page);
         let enough = |pages: u64| gain + loan.min(pages * page - pages * page / OWN) >= code + pages * page;
@@ -366,8 +377,8 @@ impl Demand {
         };
         it.lost += pages * page;
         it.strikes += strikes;
-        // To close costs what opening did, which must have been lost, or much.
-        let least = (it.paid + it.insns * TRANSLATION).min(FAULTS * FAULT * page);
+        // To close costs what opening did, which must have been lost.
+        let least = it.paid + it.insns * TRANSLATION;
         if !it.open || it.strikes < it.allowed || it.lost < least {
             return false;
         }
@@ -455,8 +466,8 @@ mod tests {
 
     #[test]
     fn code_in_a_hurry_is_lent_most_of_the_cost_within_limits() {
-        let at = opened(&mut demand(), USER, 10, COST / 2);
-        assert!((FEW * COST * 4 / 5..FEW * COST * 5 / 4).contains(&(at / 2 * OWN)), "{at}");
+        let at = opened(&mut demand(), USER, 4 * FEW, COST / 2);
+        assert!((LATE * COST * 4 / 5..LATE * COST * 5 / 4).contains(&(at / 2)), "{at}");
         // So many pages' cost has to be made up for, but for the most that is lent.
         let at = opened(&mut demand(), USER, 10 * GRANT, COST / 2);
         assert!((8 * GRANT * COST..10 * GRANT * COST * 11 / 10).contains(&(at / 2)), "{at}");
@@ -490,7 +501,7 @@ mod tests {
         // As many as for windows, but seldom.
         assert_eq!(opened(&mut d, KERNEL, 10, COST / 10), u64::MAX);
         let at = opened(&mut d, KERNEL, 10, COST / 2);
-        assert!((FEW * COST / OWN..FEW * COST).contains(&at), "{at}");
+        assert!((2 * LATE * COST..3 * LATE * COST).contains(&at), "{at}");
     }
 
     #[test]
@@ -535,7 +546,7 @@ mod tests {
             d.count(d.counted + 10 * WALK);
             asks && d.opens(KERNEL, || 4)
         });
-        let least = FEW * COST / OWN / WALK / 8;
+        let least = LATE * COST / WALK / 8;
         assert!(opened.is_some_and(|turn| (least..2 * least).contains(&turn)), "{opened:?}");
     }
 
@@ -566,8 +577,9 @@ mod tests {
             (1..).find(|_| d.suffered(USER, Setback::Dropped { again: true }, d.counted + COST))
         };
         assert_eq!(closes_after(0), Some(FAULTS / 2 / STRIKES_AGAIN));
-        assert_eq!(closes_after(1000), Some((COST + 1000 * TRANSLATION).div_ceil(CALL * COST)));
-        assert_eq!(closes_after(1_000_000), Some(FAULTS * FAULT / CALL));
+        for insns in [1000, 1_000_000] {
+            assert_eq!(closes_after(insns), Some((COST + insns * TRANSLATION).div_ceil(CALL * COST)));
+        }
     }
 
     #[test]

@@ -292,10 +292,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         // SAFETY: the block lives as long as `self`.
         let context = unsafe { G::context(&(*self.vcpu).state) };
         let (own, user) = (G::mmu_mode(context, false), G::mmu_mode(context, true));
-        if own != user {
-            if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
+        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
+            if own == user {
+                demand.note_users();
+            } else {
                 demand.note_privileged(own);
             }
+        }
+        if own != user {
             self.open_windows_for(own);
         }
         self.open_windows_for(user);

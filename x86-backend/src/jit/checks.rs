@@ -181,8 +181,16 @@ impl Gen {
     /// The format of the operands of an operation that may compute with results that wait.
     fn member_format(&self, what: EvalOp) -> Option<Format> {
         match what {
-            EvalOp::FpFma { .. } if !self.has(HostFeatures::FMA) => None,
-            EvalOp::FpBin { op: FpBinOp::Add | FpBinOp::Sub | FpBinOp::Mul | FpBinOp::Div, fmt, lanes }
+            EvalOp::FpFma { .. } | EvalOp::FpBin { op: FpBinOp::RecipStep | FpBinOp::RsqrtStep, .. }
+                if !self.has(HostFeatures::FMA) =>
+            {
+                None
+            }
+            EvalOp::FpBin {
+                op: FpBinOp::Add | FpBinOp::Sub | FpBinOp::Mul | FpBinOp::Div | FpBinOp::RecipStep | FpBinOp::RsqrtStep,
+                fmt,
+                lanes,
+            }
             | EvalOp::FpUn { op: FpUnOp::Sqrt, fmt, lanes }
             | EvalOp::FpFma { fmt, lanes, .. } => Self::format(fmt, lanes).map(|(f, _)| f),
             EvalOp::FpConvert { from: fmt @ FpFmt::F32, to: FpFmt::F64, .. }

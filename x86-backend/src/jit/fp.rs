@@ -282,9 +282,14 @@ impl Gen {
             FpBinOp::Div => (DIV, true),
             FpBinOp::Min | FpBinOp::MinNum => (MIN, false),
             FpBinOp::Max | FpBinOp::MaxNum => (MAX, false),
-            FpBinOp::MulX | FpBinOp::RecipStep | FpBinOp::RsqrtStep | FpBinOp::AddOdd | FpBinOp::MulOdd => {
-                return false;
+            FpBinOp::RecipStep | FpBinOp::RsqrtStep => {
+                let inline = self.has(HostFeatures::FMA) && self.may_wait(op, f);
+                if inline {
+                    self.lower_step(v, op, kind == FpBinOp::RsqrtStep, f, shape);
+                }
+                return inline;
             }
+            FpBinOp::MulX | FpBinOp::AddOdd | FpBinOp::MulOdd => return false,
         };
         let least = matches!(byte, MIN | MAX);
         let args = if least { self.fp_operands(op, f.width) } else { self.fp_inputs(op, f, shape) };
@@ -433,6 +438,40 @@ impl Gen {
         let jump = self.jump_nan_or_tiny(f, shape, d);
         self.fp_finish(d, shape);
         self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
+    }
+
+    /// A step of Newton's towards a reciprocal, 2 - a * b, or towards that of a root, (3 - a * b) / 2 = 1.5 - (a / 2) * b, rounded once.
+    /// Zero times infinity is no error of the guest's, and half of the least numbers isn't exact: so it takes a factor that is neither
+    /// infinite nor of the least.
+    fn lower_step(&mut self, v: Val, op: Op, root: bool, f: Format, shape: Shape) {
+        let args = self.fp_inputs(op, f, shape);
+        let (x, y) = (self.fp_source(args[0], shape), self.fp_source(args[1], shape));
+        let d = self.def_xmm(v);
+        let t = self.scratch_xmm();
+        let (lane, least, infinity) =
+            (eval::mask(f.width) as u64, 2 * f.min_normal(), (2 * f.bias + 1) * f.min_normal());
+        // Magnitudes such that all below `infinity` are less than others as signed numbers, but for those below `least`.
+        let shift = f.sign() - least;
+        let most = f.splat((infinity - 1).wrapping_add(shift) & lane);
+        // What is above a scalar counts for nothing.
+        let others = if shape == Shape::Scalar { f.splat(f.sign() - 1) & !u128::from(lane) } else { 0 };
+        let most = if shape == Shape::Scalar { most & u128::from(lane) | others } else { most };
+        self.v3k(ANDPS, t, x, f.splat(f.sign() - 1));
+        self.v3k(if f.wide { p(0xd4) } else { p(0xfe) }, t, t, f.splat(shift));
+        self.v3k(if f.wide { p38(0x37) } else { p(0x66) }, t, t, most);
+        let jump = self.jump_any(t);
+        let (factor, minuend) = if root {
+            self.v3k(f.op(shape, MUL), t, x, f.splat(f.power(-1)));
+            (t, f.power(0) | f.min_normal() >> 1)
+        } else {
+            (x, f.power(1))
+        };
+        self.load_const128(d, f.splat(minuend));
+        let byte = 0xbc | u8::from(shape == Shape::Scalar);
+        self.asm.vex(p38(byte), f.wide, d.0, factor.0, y, None);
+        self.fp_finish(d, shape);
+        self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
+        self.wait_for_check(v, op, d, f, shape, !root);
     }
 
     /// Masks: the host's ordered comparisons agree in results and flags.

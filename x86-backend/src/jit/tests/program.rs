@@ -319,7 +319,7 @@ impl<B: Executor> Run<'_, B> {
                 let v = match z % 8 {
                     0 | 1 => b.fp_fma(fmt, lanes, a, c, a),
                     2 => b.fp_un(FpUnOp::Sqrt, fmt, lanes, a),
-                    3 => b.fp_bin([Div, Max, Abd][y as usize % 3], fmt, lanes, a, c),
+                    3 => b.fp_bin([Div, Max, Abd, RecipStep, RsqrtStep][y as usize % 5], fmt, lanes, a, c),
                     i => b.fp_bin([Add, Mul, Sub, Mul][i as usize % 4], fmt, lanes, a, c),
                 };
                 self.push(n, v);
