@@ -15,14 +15,23 @@ pub const fn recip_table(x: u32) -> u32 {
 
 /// Estimate of 1/sqrt(x): `x` in units of 1/512, 128..=511; the result in units of 1/256, 256..=511.
 #[must_use]
-pub const fn rsqrt_table(x: u32) -> u32 {
+pub fn rsqrt_table(x: u32) -> u32 {
+    static TABLE: [u16; 384] = {
+        let mut table = [0; 384];
+        let mut x = 128;
+        while x < 512 {
+            table[x as usize - 128] = rsqrt(x) as u16;
+            x += 1;
+        }
+        table
+    };
+    TABLE[x as usize - 128].into()
+}
+
+const fn rsqrt(x: u32) -> u32 {
     let middle = if x < 256 { 2 * x + 1 } else { ((x & !1) + 1) * 2 };
     // The largest b with middle * b^2 < 2^28.
-    let mut b: u32 = 512;
-    while middle * (b + 1) * (b + 1) < 1 << 28 {
-        b += 1;
-    }
-    b.div_ceil(2)
+    (((1u32 << 28) - 1) / middle).isqrt().div_ceil(2)
 }
 
 impl<const W: u32, const M: u32> Ieee<W, M> {
