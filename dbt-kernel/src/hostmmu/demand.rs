@@ -62,6 +62,9 @@ const STRIKES_ALL: u64 = 16;
 const FAULT: u64 = 3;
 const CALL: u64 = 2;
 
+/// Where only time speaks for windows, that is looked at once in so many faults' time.
+const LOOK: u64 = 32;
+
 /// What windows of a program can suffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setback {
@@ -72,8 +75,6 @@ pub(crate) enum Setback {
     /// The guest invalidated everything.
     AllDropped,
 }
-/// Where only time speaks for windows, that is looked at once in so many faults' time.
-const LOOK: u64 = 32;
 
 /// What is known of code that runs in one MMU mode, in an address space or in all. Times are what its address space ran, or all did.
 #[derive(Default)]
@@ -322,7 +323,8 @@ impl Demand {
     /// Whether code of `mode` should have windows now, if it uses as many pages as `pages` gives. Says yes once.
     pub fn opens(&mut self, mode: usize, pages: impl FnOnce() -> u64) -> bool {
         let (page, privileged) = (self.fault_cost, self.privileged[mode]);
-        let bad_debtor = privileged && self.users;
+        // A kernel leaves for its programs.
+        let leaves = privileged && self.users;
         let lendable = (GRANT * page + self.everywhere.ran / LENT).saturating_sub(self.lent).min(GRANT * page);
         let Space { ran, modes } = self.space(mode);
         let (ran, it) = (*ran, &mut modes[mode]);
@@ -336,7 +338,7 @@ impl Demand {
         }
         // Looking costs something, too.
         let soon = gain < it.looked || (ran - it.closed < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
-        let loan = if it.hurries(age, page) && it.wasted == 0 && !bad_debtor { lendable } else { 0 };
+        let loan = if it.hurries(age, page) && it.wasted == 0 && !leaves { lendable } else { 0 };
         // Who has much code to translate again, as kernels have, makes up for that himself.
         let code = it.cost(0, page);
         let enough = |pages: u64| gain + loan.min(pages * page - pages * page / OWN) >= code + pages * page;
