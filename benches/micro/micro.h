@@ -5,7 +5,7 @@
  * `prepare`, whose time doesn't count, and `work`, which does what the program's name says so often, checks that it really
  * happened, and gives a checksum. The line it prints in the end, "seconds=S checksum=C", is by the guest's clock; "start"
  * before it is for those who time it by another. With `iterations=N` on the kernel's command line it does N; with
- * `hold=1` it doesn't power the machine off before a key is pressed.
+ * `times=N` so many times what it does otherwise; with `hold=1` it doesn't power the machine off before a key is pressed.
  */
 #pragma once
 #include <stddef.h>
@@ -218,7 +218,7 @@ static uint64_t argument(const unsigned char *tree, const char *name, uint64_t o
 
 __attribute__((used)) static void start(const unsigned char *tree) {
     if ((uint64_t)tree - FREE < FREE_SIZE) fail("the device tree is in the way", (uint64_t)tree);
-    uint64_t iterations = argument(tree, "iterations=", ITERATIONS);
+    uint64_t iterations = argument(tree, "iterations=", ITERATIONS * argument(tree, "times=", 1));
     set_up_translation();
     prepare();
     print("start\n");

@@ -87,7 +87,8 @@ impl Job {
         machine: &Machine,
         limit: Duration,
     ) -> Result<Outcome, String> {
-        let machine = Machine { kernel: image.to_owned(), initrd: None, memory: machine.memory };
+        let machine =
+            Machine { kernel: image.to_owned(), initrd: None, memory: machine.memory, append: machine.append.clone() };
         let mut session = Session::start(subject.command(&machine)?)?;
         let (output, seconds, cpu_seconds) = session.time_line("start\n", limit)?;
         let outcome = self.outcome(&output, seconds, cpu_seconds)?;

@@ -11,6 +11,8 @@ pub struct Machine {
     pub initrd: Option<PathBuf>,
     /// MiB.
     pub memory: u32,
+    /// The kernel's command line.
+    pub append: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,11 +81,9 @@ impl Subject {
         command.args(&self.fixed).arg("-m").arg(format!("{}M", machine.memory));
         command.arg("-kernel").arg(&machine.kernel);
         if let Some(initrd) = &machine.initrd {
-            command.arg("-initrd").arg(initrd).args(["-append", "console=ttyAMA0 quiet"]);
-        } else {
-            // It waits for a key before it powers off: what the process of one that is gone used can't be told.
-            command.args(["-append", "hold=1"]);
+            command.arg("-initrd").arg(initrd);
         }
+        command.arg("-append").arg(&machine.append);
         Ok(command)
     }
 }

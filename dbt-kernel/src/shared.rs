@@ -406,6 +406,9 @@ pub struct Control {
     pub events_word: [AtomicU64; MAX_VCPUS],
     /// TSC value at which the launcher must set `event::HOST`; `u64::MAX`: never.
     pub deadline: [AtomicU64; MAX_VCPUS],
+    /// TSC value at which the engine wants to hear from the launcher although nothing happened, if its vCPU runs; `u64::MAX`:
+    /// never. The launcher takes the wish.
+    pub look: AtomicU64,
     /// Nonzero while the vCPU waits in the launcher.
     pub waiting: [AtomicU32; MAX_VCPUS],
     /// The launcher wants the engine to stop.
@@ -447,6 +450,7 @@ impl Control {
             tsc_probe: AtomicU64::new(0),
             events_word: [const { AtomicU64::new(0) }; MAX_VCPUS],
             deadline: [const { AtomicU64::new(u64::MAX) }; MAX_VCPUS],
+            look: AtomicU64::new(u64::MAX),
             waiting: [const { AtomicU32::new(0) }; MAX_VCPUS],
             stop_request: AtomicU32::new(0),
             stopped: AtomicU32::new(stopped::RUNNING),

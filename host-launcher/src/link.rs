@@ -168,6 +168,16 @@ impl Link {
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
+    /// Gives a vCPU that runs the look at things that the engine wished for, if it is time.
+    pub fn grant_look(&self, vcpu: usize) {
+        let look = &self.control.look;
+        let at = look.load(Ordering::Relaxed);
+        if self.engine_tsc() >= at && look.compare_exchange(at, u64::MAX, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.notify(vcpu);
+        }
+    }
+
     /// The launcher's view of a vCPU's events word, once the engine has published it.
     fn events(&self, vcpu: usize) -> Option<&AtomicU32> {
         let address = self.control.events_word[vcpu].load(Ordering::Acquire);
@@ -388,6 +398,20 @@ mod tests {
         link.notify(0);
         thread.join().unwrap();
         assert_eq!(events.load(Ordering::SeqCst), event::HOST);
+    }
+
+    #[test]
+    fn a_look_is_granted_once_when_it_is_time() {
+        let (link, events) = link();
+        link.grant_look(0);
+        link.control.look.store(crate::host_cpu::tsc() + 60 * link.control.tsc_hz, Ordering::Relaxed);
+        link.grant_look(0);
+        assert_eq!(events.load(Ordering::SeqCst), 0);
+        link.control.look.store(crate::host_cpu::tsc(), Ordering::Relaxed);
+        link.grant_look(0);
+        assert_eq!(events.swap(0, Ordering::SeqCst), event::HOST);
+        link.grant_look(0);
+        assert_eq!(events.load(Ordering::SeqCst), 0);
     }
 
     #[test]

@@ -199,10 +199,12 @@ impl Server<'_> {
             return Some(exit);
         }
         // A waiting vCPU's own thread watches its deadline.
-        let waits = self.link.control.waiting[0].load(Ordering::SeqCst) != 0;
-        if !waits && self.until_news() == Some(Duration::ZERO) {
-            self.announced = self.link.control.deadline[0].load(Ordering::Acquire);
-            self.link.notify(0);
+        if self.link.control.waiting[0].load(Ordering::SeqCst) == 0 {
+            if self.until_news() == Some(Duration::ZERO) {
+                self.announced = self.link.control.deadline[0].load(Ordering::Acquire);
+                self.link.notify(0);
+            }
+            self.link.grant_look(0);
         }
         None
     }

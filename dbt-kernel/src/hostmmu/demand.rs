@@ -8,7 +8,8 @@
 //! has none.
 //!
 //! Privileged code is the same in all address spaces, and is one here. It gets windows for its slow paths alone, and only those of
-//! times when these are much of it: a kernel goes everywhere.
+//! times when these are much of it: a kernel goes everywhere. Where nothing but privileged code runs for long, that is the program,
+//! and gets windows for its time, too.
 //!
 //! Code that spends much of its time in slow paths ([`HASTE`]) is lent a part of the cost: it will hardly stop just then. All that
 //! was lent stays a small share of the time ([`LENT`]). A kernel gets nothing once it has programs to run: it leaves for them.
@@ -31,6 +32,8 @@ const CHEAP: u64 = 25;
 const TRANSLATION: u64 = 2500;
 /// What windows save of the time where there are no slow paths: one part in so many is taken for granted.
 const AGE: u64 = 20;
+/// And of privileged code that is alone, which a kernel is at first, too.
+const AGE_ALONE: u64 = 100;
 /// Pages that code is taken to need at least: its first ones are soon followed by others.
 const FEW: u64 = 128;
 /// Slow paths are much of privileged code's time from one part in so many.
@@ -325,17 +328,22 @@ impl Demand {
         let (page, privileged) = (self.fault_cost, self.privileged[mode]);
         // A kernel leaves for its programs.
         let leaves = privileged && self.users;
+        let share = match (privileged, self.users) {
+            (false, _) => AGE,
+            (true, false) => AGE_ALONE,
+            (true, true) => u64::MAX,
+        };
         let lendable = (GRANT * page + self.everywhere.ran / LENT).saturating_sub(self.lent).min(GRANT * page);
         let Space { ran, modes } = self.space(mode);
         let (ran, it) = (*ran, &mut modes[mode]);
-        let age = ran - it.from;
-        let gain = it.slow + if privileged { 0 } else { age / AGE };
-        if privileged && !it.open && it.slow * MUCH < age {
+        if privileged && !it.open && it.slow * MUCH < ran - it.from {
             // Slow paths of another time are no evidence for this one.
-            let Record { wasted, closed, insns, .. } = *it;
-            *it = Record { wasted, closed, insns, from: ran, ..Record::default() };
-            return false;
+            let Record { wasted, closed, insns, looked, .. } = *it;
+            let looked = if leaves { 0 } else { looked };
+            *it = Record { wasted, closed, insns, looked, from: ran, ..Record::default() };
         }
+        let age = ran - it.from;
+        let gain = it.slow + if privileged { ran - it.closed } else { age } / share;
         // Looking costs something, too.
         let soon = gain < it.looked || (ran - it.closed < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
         let loan = if it.hurries(age, page) && it.wasted == 0 && !leaves { lendable } else { 0 };
@@ -418,6 +426,13 @@ mod tests {
         Demand::new(COST, 0).expect("faults are dear")
     }
 
+    /// With programs to run.
+    fn kernel() -> Demand {
+        let mut demand = demand();
+        demand.note_users();
+        demand
+    }
+
     /// Runs in steps of a fault's time until windows open, and gives when they did.
     fn opened(d: &mut Demand, mode: usize, pages: u64, slow: u64) -> u64 {
         d.note_privileged(KERNEL);
@@ -491,15 +506,26 @@ mod tests {
     }
 
     #[test]
-    fn privileged_code_has_windows_for_its_slow_paths_only() {
-        assert_eq!(opened(&mut demand(), KERNEL, 10, 0), u64::MAX);
-        assert_eq!(opened(&mut demand(), KERNEL, 10, COST / MUCH - 1), u64::MAX);
-        assert!(opened(&mut demand(), KERNEL, 10, COST / 2) < 300 * COST);
+    fn a_kernel_has_windows_for_its_slow_paths_only() {
+        assert_eq!(opened(&mut kernel(), KERNEL, 10, 0), u64::MAX);
+        assert_eq!(opened(&mut kernel(), KERNEL, 10, COST / MUCH - 1), u64::MAX);
+        assert!(opened(&mut kernel(), KERNEL, 10, COST / 2) < 300 * COST);
+    }
+
+    #[test]
+    fn privileged_code_alone_has_windows_for_its_time_after_long() {
+        let least = FEW * COST * AGE_ALONE;
+        let mut d = demand();
+        let at = opened(&mut d, KERNEL, 10, COST / MUCH / 2);
+        assert!((least..=least + least / 4).contains(&at), "{at}");
+        // Again after it was closed.
+        (0..).find(|_| d.suffered(KERNEL, Setback::Dropped { again: true }, d.counted + COST));
+        assert!(!d.is_open(KERNEL) && opened(&mut d, KERNEL, 10, 0) >= least);
     }
 
     #[test]
     fn slow_paths_of_privileged_code_count_while_they_are_much_of_the_time() {
-        let mut d = demand();
+        let mut d = kernel();
         // As many as for windows, but seldom.
         assert_eq!(opened(&mut d, KERNEL, 10, COST / 10), u64::MAX);
         let at = opened(&mut d, KERNEL, 10, COST / 2);

@@ -77,6 +77,9 @@ const PAGE: u64 = 1 << PAGE_BITS;
 const LARGE: u64 = 2 << 20;
 /// What mapping them as one page costs, in pages.
 const LARGE_COST: u64 = 5;
+/// One part in so many of a second after the last look whether windows open there is another one, even if the guest's code goes
+/// round a loop that never leaves it.
+const LOOKS: u64 = 64;
 /// An entry without a span.
 const NAMELESS: u64 = u64::MAX;
 
@@ -117,10 +120,14 @@ impl HostMmu {
             used: control.page_tables_used,
             root: control.page_tables_root,
         };
+        let demand = if eager { None } else { Demand::new(fault_cost, now) };
+        if demand.is_some() {
+            look_again(control, now);
+        }
         Some(Self {
             // SAFETY: the caller's promise.
             windows: unsafe { Windows::new(place) },
-            demand: if eager { None } else { Demand::new(fault_cost, now) },
+            demand,
             names: [[NAMELESS; SPANS]; MMU_MODES],
             victim: 0,
             wanted: None,
@@ -143,6 +150,11 @@ impl HostMmu {
     pub(crate) fn users(&self) -> jit::Windows {
         if self.demand.is_some() { jit::Windows::Regions } else { jit::Windows::Always }
     }
+}
+
+/// Asks the launcher for a look at windows in a while.
+fn look_again(control: &Control, now: u64) {
+    control.look.store(now + control.tsc_hz / LOOKS, Ordering::Relaxed);
 }
 
 /// What to map for the page with `va`, which the guest maps by `mapping`.
@@ -289,6 +301,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return;
         }
         demand.count(now);
+        look_again(&shared.control, now);
         // SAFETY: the block lives as long as `self`.
         let context = unsafe { G::context(&(*self.vcpu).state) };
         let (own, user) = (G::mmu_mode(context, false), G::mmu_mode(context, true));
