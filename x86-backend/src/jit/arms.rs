@@ -147,7 +147,10 @@ impl Build {
     /// Whether both arms may simply be executed one after the other.
     fn arms_are_cheap(&self, start: usize) -> bool {
         let ops = &self.ir.ops[start..];
-        let cheap = |op: &Op| op.removable() && !matches!(op.code, Code::Eval | Code::UDiv | Code::SDiv | Code::Phi);
+        let cheap = |op: &Op| {
+            op.removable()
+                && !matches!(op.code, Code::Eval | Code::UDiv | Code::SDiv | Code::URem | Code::SRem | Code::Phi)
+        };
         ops.len() <= 12 && ops.iter().all(|op| op.code == Code::Else || cheap(op))
     }
 }

@@ -3,6 +3,7 @@
 use super::asm::{Alu, Cc, F7, Mem, RAX, RCX, RDX, Rm, Sh};
 use super::features::HostFeatures;
 use super::ir::{Code, Op, Val};
+use super::places::Loc;
 use super::regs::Gen;
 
 impl Gen {
@@ -46,7 +47,7 @@ impl Gen {
                 }
             }
             Code::UMulHi | Code::SMulHi => self.lower_mulhi(v, op),
-            Code::UDiv | Code::SDiv => self.lower_div(v, op, q),
+            Code::UDiv | Code::SDiv | Code::URem | Code::SRem => self.lower_div(v, op, q),
             Code::Shl | Code::Shr | Code::Sar | Code::Ror => self.lower_shift(v, op, q),
             Code::Not | Code::Neg => {
                 let d = self.def_from(v, a);
@@ -165,22 +166,32 @@ impl Gen {
         self.assign(v, RDX);
     }
 
-    /// x / 0 = 0 and MIN / -1 = MIN need branches around the instruction.
+    /// A quotient or remainder, or both. x / 0 = 0 and MIN / -1 = MIN need branches around the instruction.
     fn lower_div(&mut self, v: Val, op: Op, q: bool) {
+        if self.loc(v) != Loc::NOWHERE {
+            // The division that gave the quotient gave the remainder as well.
+            return;
+        }
         let (a, b) = (op.va(), op.vb());
+        let signed = matches!(op.code, Code::SDiv | Code::SRem);
+        let (quotient, remainder) = match op.code {
+            Code::UDiv | Code::SDiv => (Some(v), self.ir.remainder_of(v)),
+            _ => (None, Some(v)),
+        };
         self.fixed(RAX);
         self.fixed(RDX);
         let divisor = self.use_gpr(b);
         let dividend = self.use_gpr(a);
-        self.asm.alu(Alu::Xor, false, RAX, RAX);
+        if quotient.is_some() {
+            self.asm.alu(Alu::Xor, false, RAX, RAX);
+        }
+        if remainder.is_some() {
+            self.asm.mov_rr(q, RDX, dividend);
+        }
         self.asm.test_rr(q, divisor, divisor);
         let zero = self.asm.jcc(Cc::E);
         self.asm.mov_rr(q, RAX, dividend);
-        if op.code == Code::UDiv {
-            self.asm.alu(Alu::Xor, false, RDX, RDX);
-            self.asm.f7(F7::Div, q, divisor);
-            self.asm.bind(zero);
-        } else {
+        if signed {
             let known = self.konst(b).is_some_and(|k| k as i64 != -1 && k as i32 != -1);
             let minus1 = if known {
                 None
@@ -190,18 +201,28 @@ impl Gen {
             };
             self.asm.sign_rdx(q);
             self.asm.f7(F7::Idiv, q, divisor);
-            let done = minus1.map(|f| {
+            if let Some(minus1) = minus1 {
                 let done = self.asm.jmp();
-                self.asm.bind(f);
-                self.asm.f7(F7::Neg, q, RAX);
-                done
-            });
-            self.asm.bind(zero);
-            if let Some(f) = done {
-                self.asm.bind(f);
+                self.asm.bind(minus1);
+                if remainder.is_some() {
+                    self.asm.alu(Alu::Xor, false, RDX, RDX);
+                }
+                if quotient.is_some() {
+                    self.asm.f7(F7::Neg, q, RAX);
+                }
+                self.asm.bind(done);
             }
+        } else {
+            self.asm.alu(Alu::Xor, false, RDX, RDX);
+            self.asm.f7(F7::Div, q, divisor);
         }
-        self.assign(v, RAX);
+        self.asm.bind(zero);
+        if let Some(v) = quotient {
+            self.assign(v, RAX);
+        }
+        if let Some(v) = remainder {
+            self.assign(v, RDX);
+        }
     }
 
     fn lower_shift(&mut self, v: Val, op: Op, q: bool) {

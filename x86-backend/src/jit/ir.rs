@@ -46,6 +46,9 @@ pub enum Code {
     SMulHi,
     UDiv,
     SDiv,
+    /// `a - a / b * b`
+    URem,
+    SRem,
     And,
     Or,
     Xor,
@@ -210,6 +213,8 @@ const OPERANDS: [(&[Code], u8); 3] = [
             Code::SMulHi,
             Code::UDiv,
             Code::SDiv,
+            Code::URem,
+            Code::SRem,
             Code::And,
             Code::Or,
             Code::Xor,
@@ -242,7 +247,7 @@ pub const CLASS_PLAIN: u8 = 8;
 pub const CLASS_LOOKS: u8 = 16;
 
 /// What [`Code::class`] gives, where it is not 0.
-const CLASSES: [(Code, u8); 49] = [
+const CLASSES: [(Code, u8); 51] = [
     (Code::Insn, CLASS_PLAIN),
     (Code::Const, CLASS_VALUE | CLASS_PLAIN),
     (Code::Const128, CLASS_VALUE | CLASS_PLAIN),
@@ -265,6 +270,8 @@ const CLASSES: [(Code, u8); 49] = [
     (Code::SMulHi, CLASS_VALUE | 2),
     (Code::UDiv, CLASS_VALUE | 2),
     (Code::SDiv, CLASS_VALUE | 2),
+    (Code::URem, CLASS_VALUE | 2),
+    (Code::SRem, CLASS_VALUE | 2),
     (Code::And, CLASS_VALUE | 2),
     (Code::Or, CLASS_VALUE | 2),
     (Code::Xor, CLASS_VALUE | 2),
@@ -455,6 +462,26 @@ impl Ir {
             _ => None,
         }
     }
+    /// Whether a division at `quotient` may give its remainder as well, for an operation at index `at`: few and simple ones are between.
+    pub fn division_reaches(&self, quotient: Val, at: usize) -> bool {
+        let simple = |op: &Op| {
+            op.code as u8 <= Code::Const128 as u8
+                || matches!(op.code, Code::Get | Code::Put)
+                || op.code.class() & (CLASS_VALUE | CLASS_PLAIN) != 0
+        };
+        let between = &self.ops[quotient.index() + 1..at];
+        between.len() <= NEAR && between.iter().all(simple)
+    }
+
+    /// The remainder of the division at `quotient` that is to be made with it.
+    #[must_use]
+    pub fn remainder_of(&self, quotient: Val) -> Option<Val> {
+        let division = self.op(quotient);
+        let code = if division.code == Code::UDiv { Code::URem } else { Code::SRem };
+        let wanted = Op { code, ..division };
+        let at = self.ops.iter().skip(quotient.index()).take(NEAR + 2).position(|op| *op == wanted)? + quotient.index();
+        self.division_reaches(quotient, at).then_some(Val(at as u32))
+    }
     #[must_use]
     pub fn len(&self) -> usize {
         self.ops.len()
@@ -505,6 +532,9 @@ impl Ir {
         if open.is_empty() { Ok(()) } else { Err((self.ops.len(), "if without end")) }
     }
 }
+
+/// How many operations may be between a division's quotient and its remainder.
+const NEAR: usize = 16;
 
 /// Kinds of packed operations from this one on use the floating-point environment.
 pub const FIRST_FP: u64 = EvalOp::FpUn { op: FpUnOp::Sqrt, fmt: FpFmt::F64, lanes: 1 }.pack() & 255;

@@ -108,7 +108,30 @@ impl Build {
         if self.konst(a).is_some_and(|k| k & mask64(w) == 0) {
             return self.one(Code::Neg, w, b);
         }
+        if let Some(remainder) = self.remainder(w, a, b) {
+            return self.pure(remainder);
+        }
         self.pure(Op::new(Code::Sub, w).ab(a, b))
+    }
+
+    /// The operation that gives `a - b`, where that is what a division of `a` leaves. The division must be close: if both results are
+    /// wanted, one instruction gives both.
+    fn remainder(&self, w: u32, a: Val, b: Val) -> Option<Op> {
+        let product = self.op(b);
+        if product.code != Code::Mul || u32::from(product.w) != w {
+            return None;
+        }
+        let of = |quotient: Val, divisor: Val| {
+            let op = self.op(quotient);
+            let code = match op.code {
+                Code::UDiv => Code::URem,
+                Code::SDiv => Code::SRem,
+                _ => return None,
+            };
+            let same = u32::from(op.w) == w && op.va() == a && op.vb() == divisor;
+            (same && self.ir.division_reaches(quotient, self.ir.len())).then(|| Op::new(code, w).ab(a, divisor))
+        };
+        of(product.va(), product.vb()).or_else(|| of(product.vb(), product.va()))
     }
 
     pub fn and(&mut self, w: u32, a: Val, b: Val) -> Val {

@@ -161,8 +161,16 @@ impl<B: Executor> Run<'_, B> {
                     _ => &[Add, Sub, Mul, UDiv, SDiv, And, Or, Xor],
                 };
                 let (a, c) = (val(b, &self.pool, n, x), val(b, &self.pool, n, y));
-                let v = b.bin(ops[z as usize % ops.len()], n, a, c);
+                let op = ops[z as usize % ops.len()];
+                let v = b.bin(op, n, a, c);
                 self.push(n, v);
+                if matches!(op, UDiv | SDiv) && k % 4 != 0 {
+                    // What it leaves, as programs compute it.
+                    let (p, q) = if k % 4 == 1 { (v, c) } else { (c, v) };
+                    let product = b.bin(Mul, n, p, q);
+                    let v = b.bin(Sub, n, a, product);
+                    self.push(n, v);
+                }
             }
             16 | 17 => {
                 use CmpOp::*;
