@@ -301,7 +301,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return;
         }
         demand.count(now);
-        look_again(&shared.control, now);
+        look_again(shared.control, now);
         // SAFETY: the block lives as long as `self`.
         let context = unsafe { G::context(&(*self.vcpu).state) };
         let (own, user) = (G::mmu_mode(context, false), G::mmu_mode(context, true));
