@@ -17,11 +17,8 @@
 //! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
 //! a small share of the time. What the guest invalidates as soon as it was mapped counts more than what it has just come to.
 
-use alloc::vec::Vec;
-use hashbrown::HashMap;
+use super::spaces::Spaces;
 use x86_backend::runtime::MMU_MODES;
-
-type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 
 /// Cycles a slow path takes that walks the guest's tables, and one that finds the page in the software TLB's second place.
 pub(crate) const WALK: u64 = 250;
@@ -129,91 +126,10 @@ struct Space {
     modes: [Record; MMU_MODES],
 }
 
-/// What is known of address spaces. Guests switch between them often, mostly between a few.
-struct Spaces {
-    all: Vec<Space>,
-    /// Those that are no more.
-    free: Vec<u32>,
-    /// Where address spaces are in `all`, by number, and those last looked for. The current one is there once another one is.
-    places: HashMap<u64, u32, Words>,
-    recent: [Option<(u64, u32)>; RECENT],
-    current: u32,
-    known: bool,
-}
-
-const RECENT: usize = 16;
-
-impl Spaces {
-    fn new() -> Self {
-        Self {
-            all: alloc::vec![Space::default()],
-            free: Vec::new(),
-            places: HashMap::default(),
-            recent: [None; RECENT],
-            current: 0,
-            known: false,
-        }
-    }
-
-    fn current(&mut self) -> &mut Space {
-        &mut self.all[self.current as usize]
-    }
-
-    fn recent(&mut self, number: u64) -> &mut Option<(u64, u32)> {
-        &mut self.recent[(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % RECENT]
-    }
-
-    /// `to` is the current one instead of `from`.
-    fn enter(&mut self, from: u64, to: u64) {
-        if !self.known {
-            self.places.insert(from, self.current);
-            self.known = true;
-        }
-        let place = match *self.recent(to) {
-            Some((number, place)) if number == to => place,
-            _ => self.place(to),
-        };
-        *self.recent(to) = Some((to, place));
-        self.current = place;
-    }
-
-    fn place(&mut self, number: u64) -> u32 {
-        let (all, free) = (&mut self.all, &mut self.free);
-        *self.places.entry(number).or_insert_with(|| {
-            free.pop().unwrap_or_else(|| {
-                all.push(Space::default());
-                all.len() as u32 - 1
-            })
-        })
-    }
-
-    fn get(&self, number: u64) -> Option<&Space> {
-        self.places.get(&number).map(|place| &self.all[*place as usize])
-    }
-
-    /// Guests that do so do it often: nothing is allocated.
-    fn forget_all(&mut self) {
-        self.all.truncate(1);
-        self.all[0] = Space::default();
-        self.free.clear();
-        self.places.clear();
-        self.recent = [None; RECENT];
-        (self.current, self.known) = (0, false);
-    }
-
-    fn forget(&mut self, number: u64) {
-        *self.recent(number) = None;
-        if let Some(place) = self.places.remove(&number) {
-            self.all[place as usize] = Space::default();
-            self.free.push(place);
-        }
-    }
-}
-
 /// What is known of all code.
 pub(crate) struct Demand {
     fault_cost: u64,
-    spaces: Spaces,
+    spaces: Spaces<Space>,
     /// Of privileged code, and in which modes it runs.
     everywhere: Space,
     privileged: [bool; MMU_MODES],
@@ -260,13 +176,12 @@ impl Demand {
     }
 
     fn space(&mut self, mode: usize) -> &mut Space {
-        if self.privileged[mode] { &mut self.everywhere } else { self.spaces.current() }
+        if self.privileged[mode] { &mut self.everywhere } else { self.spaces.current_mut() }
     }
 
     /// Whether code of `mode` has windows in the current address space.
     pub fn is_open(&self, mode: usize) -> bool {
-        let space =
-            if self.privileged[mode] { &self.everywhere } else { &self.spaces.all[self.spaces.current as usize] };
+        let space = if self.privileged[mode] { &self.everywhere } else { self.spaces.current() };
         space.modes[mode].open
     }
 
@@ -282,7 +197,7 @@ impl Demand {
     pub fn count(&mut self, now: u64) {
         let cycles = now.saturating_sub(core::mem::replace(&mut self.counted, now));
         self.everywhere.ran += cycles;
-        self.spaces.current().ran += cycles;
+        self.spaces.current_mut().ran += cycles;
     }
 
     /// The address space `to` is the current one instead of `from`.

@@ -19,6 +19,7 @@
 mod demand;
 mod frequent;
 mod reverse;
+mod spaces;
 mod tables;
 mod windows;
 
