@@ -30,9 +30,49 @@ pub fn of_children() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
+/// Processor time of the whole machine since it started, in the kernel's ticks: what it wanted, and what it wanted but a hypervisor gave to
+/// others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    wanted: u64,
+    stolen: u64,
+}
+
+impl Machine {
+    /// `None`: the kernel doesn't tell.
+    pub fn now() -> Option<Self> {
+        Self::parse(&std::fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The first line has user, nice, system, idle, waiting, interrupts (hard, soft), stolen (Linux: proc_stat(5)).
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
+        let &[user, nice, system, _, _, hard, soft, stolen, ..] = ticks.as_slice() else { return None };
+        Some(Self { wanted: user + nice + system + hard + soft + stolen, stolen })
+    }
+
+    /// The part of the time wanted since `before` that others got.
+    pub fn stolen_since(self, before: Self) -> f64 {
+        let (wanted, stolen) = (self.wanted - before.wanted, self.stolen - before.stolen);
+        if wanted == 0 { 0.0 } else { stolen as f64 / wanted as f64 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stolen_time_is_a_part_of_what_was_wanted() {
+        let before = Machine::parse("cpu  10 20 30 1000 500 1 2 7 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n").unwrap();
+        let now = Machine::parse("cpu  40 20 60 9000 700 1 2 27 0 0\n").unwrap();
+        assert_eq!((before.wanted, before.stolen), (70, 7));
+        assert!((now.stolen_since(before) - 0.25).abs() < 1e-9);
+        assert!(now.stolen_since(now) == 0.0);
+        assert_eq!([Machine::parse(""), Machine::parse("cpu 1 2 3"), Machine::parse("intr 1 2")], [None; 3]);
+        assert!(Machine::now().is_some());
+    }
 
     #[test]
     fn work_counts_and_processes_that_do_not_exist_are_errors() {

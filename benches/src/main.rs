@@ -259,6 +259,7 @@ fn spec2006(spec: &SpecOptions) -> Result<Table, String> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let before = cpu_time::Machine::now();
     let (options, table) = match &cli.suite {
         Suite::Boot(options) => (options, boot(options)),
         Suite::Guest(options) => (options, guest(options)),
@@ -268,7 +269,10 @@ fn main() -> ExitCode {
         Suite::Jit(options) => (options, jit(options)),
         Suite::Spec2006(spec) => (&spec.options, spec2006(spec)),
     };
-    let outcome = table.and_then(|table| {
+    let outcome = table.and_then(|mut table| {
+        if let (Some(before), Some(now)) = (before, cpu_time::Machine::now()) {
+            table.warn_of_stolen_time(now.stolen_since(before));
+        }
         print!("{table}");
         options.json.as_ref().map_or(Ok(()), |path| table.write_json(path))?;
         options.svg.as_ref().map_or(Ok(()), |path| svg::write(&table, path))?;

@@ -82,6 +82,16 @@ impl Table {
         self.warnings.extend(other.warnings);
     }
 
+    /// Warns if a hypervisor gave much of the machine's time to others: such a part of what it wanted.
+    pub fn warn_of_stolen_time(&mut self, part: f64) {
+        if part > 0.02 {
+            let percent = part * 100.0;
+            self.warnings.push(format!(
+                "{percent:.0} % of the processors' time went to other virtual machines: times are too long, by turns"
+            ));
+        }
+    }
+
     fn of_kind<'a>(&'a self, row: &'a Row, kind: Kind) -> impl Iterator<Item = Option<f64>> + 'a {
         self.columns.iter().zip(&row.cells).filter(move |(c, _)| c.kind == kind).map(|(_, cell)| cell.median())
     }

@@ -105,6 +105,12 @@ fn coverage(phys: u64, len: u64) -> u64 {
 }
 
 impl CodeCache {
+    /// An empty cache with room for as many blocks as the boot of an operating system has: a table that grows is moved, block by block.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { blocks: HashMap::with_capacity_and_hasher(MAX_BLOCKS / 2, Words::default()), ..Self::default() }
+    }
+
     /// Host address to go on at: the region's, if the block begins one.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<u64> {

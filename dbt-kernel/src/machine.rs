@@ -141,7 +141,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             ram,
             board: Board::new(control),
             clock: Clock::new(control.tsc_origin, control.tsc_hz),
-            cache: CodeCache::default(),
+            cache: CodeCache::new(),
             jit,
         });
         let shared_ptr: *mut Shared<'c, P> = &raw mut *shared;

@@ -50,11 +50,11 @@ pub use regions::{Arm, MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
 use crate::runtime::{MMU_MODES, Runtime, SPANS};
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use asm::{Alu, Asm, Cc, RAX, RCX};
 use build::Build;
 use core::mem::offset_of;
+use core::ops::Range;
 use ir::{Code, Ir, NO_RESULT, Op, Val};
 use reach::Site;
 use regs::Gen;
@@ -218,15 +218,15 @@ pub struct Jit {
     build: Build,
     generator: Gen,
     first: usize,
-    /// Blocks that wait to be compiled, the first one first.
-    recorded: VecDeque<Recorded>,
-    /// Memory for more.
-    spare: Vec<Ir>,
+    /// Operations of blocks, and which of them wait to be compiled. The others are memory for more, and so is what changes places with
+    /// them: nothing as large is moved.
+    recorded: Vec<(Ir, Recorded)>,
+    kept: Range<usize>,
 }
 
-/// A block that was recorded and not yet compiled.
+/// What a block that was recorded is besides its operations.
+#[derive(Clone, Copy)]
 struct Recorded {
-    ir: Ir,
     context: BlockContext,
     insns: u32,
     behind: Behind,
@@ -271,7 +271,7 @@ impl Jit {
         let first = generator.asm.pos();
         generator.clock.on = cfg.count;
         let build = Build::new(cfg.layout);
-        Jit { cfg, build, generator, first, recorded: VecDeque::new(), spare: Vec::new() }
+        Jit { cfg, build, generator, first, recorded: Vec::new(), kept: 0..0 }
     }
 
     /// Runs translated code at host address `code` until it leaves; `Runtime::exit_*` then say why.
@@ -299,26 +299,25 @@ impl Jit {
     /// # Errors
     /// There is no room, or a region can't be compiled; the buffer is as it was, and the blocks behind it are forgotten.
     pub fn compile_kept(&mut self) -> Option<Result<CompiledBlock, CodeFull>> {
-        let block = self.recorded.pop_front()?;
+        let (ir, block) = &mut self.recorded[self.kept.next()?];
+        core::mem::swap(ir, &mut self.generator.ir);
+        let block = *block;
         let result = self.compile(block);
         if result.is_err() {
-            self.spare.extend(self.recorded.drain(..).map(|block| block.ir));
+            self.kept = 0..0;
         }
         Some(result)
     }
 
-    fn compile(&mut self, mut block: Recorded) -> Result<CompiledBlock, CodeFull> {
+    /// Compiles the block whose operations the generator has.
+    fn compile(&mut self, block: Recorded) -> Result<CompiledBlock, CodeFull> {
         self.generator.clock.start();
         let result = if block.astray {
             Err(CodeFull)
         } else {
             self.generator.enter(&block.context);
-            core::mem::swap(&mut block.ir, &mut self.generator.ir);
-            let result = self.generator.compile(block.insns);
-            core::mem::swap(&mut block.ir, &mut self.generator.ir);
-            result
+            self.generator.compile(block.insns)
         };
-        self.spare.push(block.ir);
         let behind = match block.behind {
             Behind::Falls(pc) => Behind::Falls(self.generator.chain_site(pc)),
             other => other,
@@ -495,8 +494,9 @@ impl Builder<'_> {
     /// # Errors
     /// There is no room, or a region can't be compiled; the buffer is as it was.
     pub fn finish(self, fallthrough_pc: u64) -> Result<CompiledBlock, CodeFull> {
-        debug_assert!(self.jit.recorded.is_empty(), "blocks that were kept come first");
+        debug_assert!(self.jit.kept.is_empty(), "blocks that were kept come first");
         let (jit, block) = self.end(fallthrough_pc);
+        core::mem::swap(&mut jit.build.ir, &mut jit.generator.ir);
         jit.compile(block)
     }
 
@@ -504,9 +504,15 @@ impl Builder<'_> {
     /// don't fit into a processor's first cache together. Gives where control goes on behind it; [`Behind::Falls`] has the address.
     pub fn keep(self, fallthrough_pc: u64) -> Behind {
         let (jit, block) = self.end(fallthrough_pc);
-        let behind = block.behind;
-        jit.recorded.push_back(block);
-        behind
+        let at = if jit.kept.is_empty() { 0 } else { jit.kept.end };
+        if at == jit.recorded.len() {
+            jit.recorded.push((Ir::default(), block));
+        }
+        let (ir, place) = &mut jit.recorded[at];
+        core::mem::swap(ir, &mut jit.build.ir);
+        *place = block;
+        jit.kept = if at == 0 { 0..1 } else { jit.kept.start..at + 1 };
+        block.behind
     }
 }
 
@@ -521,8 +527,7 @@ impl<'a> Builder<'a> {
             None if build.calls => Behind::Returns,
             None => Behind::Unknown,
         };
-        let ir = core::mem::replace(&mut build.ir, jit.spare.pop().unwrap_or_default());
-        let block = Recorded { ir, context: build.context, insns: build.insns, behind, astray: build.astray };
+        let block = Recorded { context: build.context, insns: build.insns, behind, astray: build.astray };
         jit.generator.clock.ends(|p| &mut p.record);
         (jit, block)
     }
