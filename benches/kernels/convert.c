@@ -1,6 +1,6 @@
 // group: fp
 // Conversions between integers, single and double precision, rounding functions, minima and maxima.
-#define ITERATIONS 1500000
+#define ITERATIONS 4500000
 #include "bench.h"
 #include <math.h>
 

@@ -1,7 +1,7 @@
 // group: fp
 // flags: -O3 -fassociative-math -fno-signed-zeros -fno-trapping-math
 // Dot products in double precision: a vectorised reduction.
-#define ITERATIONS 3600
+#define ITERATIONS 10800
 #include "bench.h"
 
 #define N 16384

@@ -1,6 +1,6 @@
 // group: fp
 // Newton's method beside the machine's division and square root, double and single precision.
-#define ITERATIONS 5600000
+#define ITERATIONS 16800000
 #include "bench.h"
 #include <math.h>
 

@@ -3,7 +3,7 @@
 // Dot products of half-precision numbers, accumulated in single precision: FMLAL, which widens, multiplies and adds, where
 // there is FEAT_FHM. A product of two halves is exact in single precision, so that a multiplication and an addition
 // round as the fused operation does.
-#define ITERATIONS 20000
+#define ITERATIONS 60000
 #include "bench.h"
 
 #define N 4096

@@ -1,6 +1,6 @@
 // group: fp
 // Fast Fourier transforms of 4096 complex numbers, forth and back: strided loads, multiplications and additions.
-#define ITERATIONS 160
+#define ITERATIONS 480
 #include "bench.h"
 #include <math.h>
 

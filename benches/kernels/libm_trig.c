@@ -1,6 +1,6 @@
 // group: fp
 // The mathematical library: sine, cosine, arc tangent.
-#define ITERATIONS 300000
+#define ITERATIONS 900000
 #include "bench.h"
 #include <math.h>
 

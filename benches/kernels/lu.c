@@ -1,6 +1,6 @@
 // group: fp
 // LU factorisation with partial pivoting: scalar multiply-subtract over rows.
-#define ITERATIONS 15
+#define ITERATIONS 45
 #include "bench.h"
 #include <math.h>
 

@@ -1,6 +1,6 @@
 // group: fp
 // Planets attracting each other: double precision with divisions and square roots.
-#define ITERATIONS 210000
+#define ITERATIONS 630000
 #include "bench.h"
 #include <math.h>
 

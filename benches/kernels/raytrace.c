@@ -1,6 +1,6 @@
 // group: fp
 // Rays against spheres: square roots, compares and branches on floating-point values, small structures passed around.
-#define ITERATIONS 440
+#define ITERATIONS 1320
 #include "bench.h"
 #include <math.h>
 

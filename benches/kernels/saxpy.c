@@ -1,7 +1,7 @@
 // group: fp
 // flags: -O3
 // y = a * x + y in single precision, vectorised by the compiler.
-#define ITERATIONS 3600
+#define ITERATIONS 10800
 #include "bench.h"
 
 #define N 16384

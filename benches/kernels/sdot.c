@@ -1,7 +1,7 @@
 // group: fp
 // flags: -O3 -fassociative-math -fno-signed-zeros -fno-trapping-math
 // Dot products in single precision: a vectorised reduction.
-#define ITERATIONS 2700
+#define ITERATIONS 8100
 #include "bench.h"
 
 #define N 16384

@@ -1,7 +1,7 @@
 // group: fp
 // flags: -O3
 // Heat spreading on a grid in double precision: a vectorised five-point stencil.
-#define ITERATIONS 270
+#define ITERATIONS 810
 #include "bench.h"
 
 #define SIDE 256

@@ -1,7 +1,7 @@
 // group: fp
 // flags: -O3
 // Heat spreading on a grid in single precision: a vectorised five-point stencil.
-#define ITERATIONS 360
+#define ITERATIONS 1080
 #include "bench.h"
 
 #define SIDE 256
