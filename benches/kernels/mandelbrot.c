@@ -1,6 +1,6 @@
 // group: fp
 // The Mandelbrot set in double precision: short loops of dependent multiplications and a compare.
-#define ITERATIONS 990
+#define ITERATIONS 330
 #include "bench.h"
 
 static uint64_t work(uint64_t side) {

@@ -1,6 +1,6 @@
 // group: fp
 // The Mandelbrot set in single precision.
-#define ITERATIONS 1140
+#define ITERATIONS 380
 #include "bench.h"
 
 static uint64_t work(uint64_t side) {
