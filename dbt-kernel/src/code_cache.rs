@@ -245,14 +245,14 @@ impl CodeCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use x86_backend::jit::Behind;
+    use x86_backend::jit::Jump;
 
     fn key(phys: u64) -> Key {
         Key { phys, virt: phys | 0xffff_0000_0000_0000, context: 1 }
     }
 
     fn block(entry: u64) -> CompiledBlock {
-        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other, behind: Behind::Unknown }
+        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other, jumps: [Jump::default(); 2] }
     }
 
     #[test]

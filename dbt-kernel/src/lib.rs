@@ -17,6 +17,7 @@ pub mod machine;
 pub mod platform;
 pub mod ram;
 pub mod regions;
+pub mod run;
 pub mod services;
 pub mod shared;
 pub mod softmmu;

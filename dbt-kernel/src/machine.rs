@@ -49,6 +49,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) arrival_salts: [u64; 3],
     /// The last exit's [`x86_backend::runtime::Runtime::exit_arrival`], until its target has been found.
     pub(crate) arrival: usize,
+    /// How often something was translated.
+    pub(crate) runs: u64,
     /// Fetch translations: `(page ^ jump key, physical page, context of the page)`.
     pub(crate) fetches: Vec<(u64, u64, u64)>,
     /// Mappings that fetches went through since their jump keys were last retired: those that hold in every address space,
@@ -172,6 +174,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             arrivals_matter: [false; MMU_MODES],
             arrival_salts: core::array::from_fn(|_| keys.number()),
             arrival: 0,
+            runs: 0,
             keys,
             space: 0,
             fetches: alloc::vec![(u64::MAX, 0, 0); crate::translate::FETCHES],

@@ -5,17 +5,18 @@ use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::{PAGE, Ram};
 use crate::regions::heat_index;
+use crate::run::{RUN, Run};
 use crate::shared::add;
 use x86_backend::emit::{Access, BranchKind};
 use x86_backend::guest::{AccessKind, Guest};
-use x86_backend::jit::{Behind, BlockContext, BlockEnd, Builder};
+use x86_backend::jit::{BlockContext, BlockEnd, Builder, Jump, Onward};
 use x86_backend::runtime::Vcpu;
 
 /// Entries of the fetch translation cache.
 pub(crate) const FETCHES: usize = 256;
 
-/// Blocks that are translated at once behind one that is needed.
-const AHEAD: usize = 3;
+/// One run in so many is timed phase by phase, and stands for all.
+const TIMED: u64 = 8;
 
 /// Most instructions in a block.
 const MAX_INSNS: u32 = 64;
@@ -152,88 +153,75 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// Translates the block at `key` and those behind it, if control seems to come there: most of the time a block costs goes into getting
-    /// the translator and its tables into the processor's caches, where they are for the next ones, and a branch that is not taken needs no
+    /// Translates the block at `key` and those of its page to which control seems to come from it: most of the time a block costs goes into
+    /// getting the translator and its tables into the processor's caches, where they are for the next ones, and jumps among them need no
     /// dispatcher then. For the same reason all are recorded before the first is compiled. `None`: the code cache is full.
     fn translate_run(&mut self, key: Key) -> Option<u64> {
         if self.shared().cache.is_full() {
             return None;
         }
         let start = self.shared().platform.tsc();
-        // Those of regions are not counted here.
-        self.shared().jit.take_phases();
-        let mut keys = [key; 1 + AHEAD];
-        let mut recorded = 0;
-        // The code behind the last, if there is some.
-        let mut last = None;
-        let mut next = key;
-        for slot in &mut keys {
-            self.set_heat(next.virt, self.fresh_heat());
-            let Some((len, behind)) = self.record_alone(&next) else { break };
-            *slot = next;
-            recorded += 1;
-            let Some(key) = self.key_behind(&next, len, behind) else { break };
-            last = self.shared().cache.find(&key);
-            if last.is_some() {
-                break;
-            }
-            next = key;
+        self.runs = self.runs.wrapping_add(1);
+        if self.runs.is_multiple_of(TIMED) {
+            self.shared().jit.time_phases();
         }
-        let mut entry = None;
-        // A jump to the next one that waits to be patched.
-        let mut site = 0;
-        for key in &keys[..recorded] {
-            let Some(Ok(block)) = self.shared().jit.compile_kept() else {
-                last = None;
-                break;
+        let mut run = Run::new(key);
+        while let Some(next) = run.next() {
+            if let Some(entry) = self.shared().cache.find(&next) {
+                run.entries[run.blocks - 1] = entry;
+                continue;
+            }
+            self.set_heat(next.virt, self.fresh_heat());
+            let Some((len, onward)) = self.record_alone(&next) else {
+                run.blocks -= 1;
+                continue;
             };
-            if self.shared().cache.insert(*key, &block, u64::from(block.insns * G::INSN_BYTES)) {
+            // In pages where code is made what stands there may be about to change, and would take the others with it.
+            if !self.shared().cache.rewritten(key.phys) {
+                run.goes_on(&next, len, onward);
+            }
+        }
+        let mut jumps = [Jump::default(); 2 * RUN];
+        for (i, place) in jumps.chunks_exact_mut(2).enumerate().take(run.blocks) {
+            if run.entries[i] != 0 {
+                continue;
+            }
+            let Some(Ok(block)) = self.shared().jit.compile_kept() else { break };
+            if self.shared().cache.insert(run.keys[i], &block, u64::from(block.insns * G::INSN_BYTES)) {
                 self.shared().ram.set_code(key.phys, true);
                 self.protect_page(key.phys);
             }
-            self.link(site, block.entry);
-            site = if let Behind::Falls(site) = block.behind { site } else { 0 };
-            entry.get_or_insert(block.entry);
+            run.entries[i] = block.entry;
+            place.copy_from_slice(&block.jumps);
             let stats = &self.shared().control.stats;
             add(&stats.blocks_translated, 1);
             add(&stats.insns_translated, block.insns.into());
             add(&stats.code_bytes, block.code_len.into());
         }
-        if let Some(last) = last {
-            self.link(site, last);
+        for jump in jumps {
+            self.link(jump, &run);
         }
         let phases = self.shared().jit.take_phases();
         let stats = &self.shared().control.stats;
-        add(&stats.translate_record_cycles, phases.record);
-        add(&stats.translate_optimise_cycles, phases.optimise);
-        add(&stats.translate_emit_cycles, phases.emit);
-        add(&stats.translate_cold_cycles, phases.cold);
+        add(&stats.translate_record_cycles, phases.record * TIMED);
+        add(&stats.translate_optimise_cycles, phases.optimise * TIMED);
+        add(&stats.translate_emit_cycles, phases.emit * TIMED);
+        add(&stats.translate_cold_cycles, phases.cold * TIMED);
         add(&stats.translate_cycles, self.shared().platform.tsc().saturating_sub(start));
-        entry
+        (run.entries[0] != 0).then_some(run.entries[0])
     }
 
-    /// Makes the jump at `site`, if it is one, go to `entry`.
-    fn link(&mut self, site: u64, entry: u64) {
-        if site != 0 {
-            self.shared().jit.patch(site, entry);
+    /// Makes a jump go to the block of the run it leads to, if it leads to one.
+    fn link(&mut self, jump: Jump, run: &Run<G>) {
+        let entry = if jump.site == 0 { None } else { run.entry_at(jump.pc) };
+        if let Some(entry) = entry {
+            self.shared().jit.patch(jump.site, entry);
             add(&self.shared().control.stats.chains, 1);
         }
     }
 
-    /// The block `len` bytes behind the beginning of the one at `key`, if control comes there and it may be translated ahead.
-    fn key_behind(&mut self, key: &Key, len: u64, behind: Behind) -> Option<Key> {
-        if behind == Behind::Unknown {
-            return None;
-        }
-        let context = G::settled_context(key.context);
-        let next = Key { phys: key.phys + len, virt: key.virt.wrapping_add(len), context };
-        // In pages where code is made what stands there may be about to change, and would take the others with it.
-        let elsewhere = (next.phys ^ key.phys) & !(PAGE - 1) != 0 || self.shared().cache.rewritten(key.phys);
-        (!elsewhere).then_some(next)
-    }
-
-    /// Records one block, to be compiled later; gives its bytes and whether control comes behind it. `None`: there is no RAM at its address.
-    fn record_alone(&mut self, key: &Key) -> Option<(u64, Behind)> {
+    /// Records one block, to be compiled later; gives its bytes and where control goes from it. `None`: there is no RAM at its address.
+    fn record_alone(&mut self, key: &Key) -> Option<(u64, Onward)> {
         let heat = Some(heat_index(key.virt) as u32);
         let shared = self.shared();
         let mut builder = shared.jit.begin(BlockContext { heat, ..Self::block_context(key) });

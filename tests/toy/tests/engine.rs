@@ -349,7 +349,8 @@ fn both_pages_of_a_region_are_rewritten() {
     assert_eq!(outcome.r[1], 4 * 40 * 6 * 2 * 101);
 }
 
-/// What stands behind a call is translated with it, and rewritten by the function that is called: in the same page and in another.
+/// What stands behind a call and where a branch there goes is translated with it, and rewritten by the function that is called: in the
+/// same page and in another.
 #[test]
 fn code_behind_a_call_is_rewritten() {
     let outcome = check(&assemble(
@@ -362,14 +363,17 @@ fn code_behind_a_call_is_rewritten() {
         one:
             .word 0
             call far
-        two:
-            .word 0
+            b    two
+        three:
             addi r4, r2, #0
             addi r2, r3, #0
             addi r3, r4, #0
             addi r11, r11, #-1
             bnz  r11, again
             sys  #0
+        two:
+            .word 0
+            b    three
         near:
             stw  r2, [zero, #one]
             sys  #8

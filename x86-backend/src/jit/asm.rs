@@ -336,6 +336,22 @@ impl Asm {
         }
     }
 
+    /// Tells the processor that the lines of which a block of usual size is the next to take some will be written: code memory is fresh,
+    /// and each line would have to be waited for.
+    pub fn prefetch(&self) {
+        const LINE: usize = 64;
+        // Those before were announced by the block before.
+        for line in 4..12 {
+            let at = self.pos + line * LINE;
+            if at < self.cap {
+                // SAFETY: a prefetch changes nothing, and the address is inside the buffer.
+                unsafe {
+                    core::arch::asm!("prefetchw [{}]", in(reg) self.base.add(at), options(nostack, preserves_flags))
+                };
+            }
+        }
+    }
+
     /// Overwrites four bytes at a buffer offset.
     pub fn patch32(&mut self, at: usize, v: u32) {
         if at + 4 <= self.cap {
@@ -367,25 +383,23 @@ impl Asm {
         self.bind_to(f, self.pos);
     }
 
-    /// ModRM for a memory operand, SIB and displacement. `reg` is ModRM's middle field in its place.
+    /// ModRM for a memory operand, SIB and displacement, and how many bytes they are. `reg` is ModRM's middle field in its place. Made of
+    /// choices, not of branches: operands differ too much from one to the next for these to be foreseen.
     #[inline(always)]
-    fn memory(at: &mut Cursor, reg: u64, m: Mem) {
-        let base = u64::from(m.base.0 & 7);
-        let disp = u64::from(m.disp as u32);
-        // RBP and R13 have no form without displacement.
-        let (md, len) = if !m.is_near() {
-            (0x80, 4)
-        } else if m.disp != 0 || base == 5 {
-            (0x40, 1)
-        } else {
-            (0, 0)
-        };
-        if m.index == NO_INDEX && base != 4 {
-            at.put(md | reg | base | disp << 8, 1 + len);
-        } else {
-            let sib = u64::from(m.scale) << 6 | u64::from(m.index & 7) << 3 | base;
-            at.put(md | reg | 4 | sib << 8 | disp << 16, 2 + len);
+    fn operand(reg: u64, m: Mem) -> (u64, usize) {
+        if m.is_at(RBP) {
+            // But guest state and the runtime, which most of them are.
+            let (md, len) = if m.is_near() { (0x40, 2) } else { (0x80, 5) };
+            return (md | reg | 5 | u64::from(m.disp as u32) << 8, len);
         }
+        let base = u64::from(m.base.0 & 7);
+        // RBP and R13 have no form without displacement, RSP and R12 none without SIB.
+        let some = usize::from(m.disp != 0 || base == 5);
+        let (md, len) = if m.is_near() { ((some as u64) << 6, some) } else { (0x80, 4) };
+        let sib = usize::from(m.index != NO_INDEX || base == 4);
+        let scaled = u64::from(m.scale) << 6 | u64::from(m.index & 7) << 3 | base;
+        let rm = if sib != 0 { 4 | scaled << 8 } else { base };
+        (md | reg | rm | u64::from(m.disp as u32) << (8 + 8 * sib), 1 + sib + len)
     }
 
     /// The generic instruction: `imm_len` bytes of `imm` follow.
@@ -433,10 +447,9 @@ impl Asm {
         let Some(mut at) = self.cursor() else { return };
         let (head, len) = form.head(Self::rex_xb(m));
         at.put(head, len);
-        Self::memory(&mut at, form.modrm(), m);
-        if form.imm_len() != 0 {
-            at.put(imm, form.imm_len());
-        }
+        let (operand, len) = Self::operand(form.modrm(), m);
+        at.put(operand, len);
+        at.put(imm, form.imm_len());
         self.advance(&at);
     }
 
@@ -480,7 +493,10 @@ impl Asm {
         match rm {
             Rm::Reg(r) => at.put(0xc0 | middle | u64::from(r & 7), 1),
             Rm::Rip => at.put(middle | 5, 5),
-            Rm::Mem(m) => Self::memory(&mut at, middle, m),
+            Rm::Mem(m) => {
+                let (operand, len) = Self::operand(middle, m);
+                at.put(operand, len);
+            }
         }
         if let Some(imm) = imm {
             at.put(imm.into(), 1);
@@ -617,14 +633,20 @@ impl Asm {
     #[inline(never)]
     pub fn store_imm(&mut self, size: u32, m: Mem, v: i32) {
         let imm = u64::from(v as u32);
-        if size == 4 && m.is_near() {
+        if size == 4 {
             // Most frequent, as with `mov64`.
-            let disp = u64::from(m.disp as u8);
-            if m.is_at(RBP) {
-                return self.word(0x45c7 | disp << 16 | imm << 24, 7);
+            let disp = u64::from(m.disp as u32);
+            if m.is_at(RBP) && m.is_near() {
+                return self.word(0x45c7 | (disp & 0xff) << 16 | imm << 24, 7);
             }
-            if m.is_at(RSP) && m.disp != 0 {
-                return self.word(0x24_44c7 | disp << 24 | imm << 32, 8);
+            if m.is_at(RBP) {
+                let Some(mut at) = self.cursor() else { return };
+                at.put(0x85c7 | disp << 16, 6);
+                at.put(imm, 4);
+                return self.advance(&at);
+            }
+            if m.is_at(RSP) && m.is_near() && m.disp != 0 {
+                return self.word(0x24_44c7 | (disp & 0xff) << 24 | imm << 32, 8);
             }
         }
         match size {
@@ -675,19 +697,21 @@ impl Asm {
             self.ins(Opc::one(0x81), w, op as u8, d, v as u64, 4);
         }
     }
-    /// `op dword [m], v` with a one-byte constant.
-    pub fn alu_i_mem32(&mut self, op: Alu, m: Mem, v: i8) {
+    /// `op dword/qword [m], v` with a one-byte constant.
+    pub fn alu_i_mem(&mut self, op: Alu, w: bool, m: Mem, v: i8) {
         if !m.is_at(RBP) {
-            self.ins(Opc::one(0x83), false, op as u8, m, v as u64, 1);
+            self.ins(Opc::one(0x83), w, op as u8, m, v as u64, 1);
             return;
         }
         // Every block begins with two of these.
+        let (disp, v) = (u64::from(m.disp as u32), u64::from(v as u8));
         let head = 0x83 | (5 | (op as u64) << 3) << 8;
-        if m.is_near() {
-            self.word(head | 0x40 << 8 | u64::from(m.disp as u8) << 16 | u64::from(v as u8) << 24, 4);
+        let (insn, len) = if m.is_near() {
+            (head | 0x40 << 8 | (disp & 0xff) << 16 | v << 24, 4)
         } else {
-            self.word(head | 0x80 << 8 | u64::from(m.disp as u32) << 16 | u64::from(v as u8) << 48, 7);
-        }
+            (head | 0x80 << 8 | disp << 16 | v << 48, 7)
+        };
+        if w { self.word(0x48 | insn << 8, len + 1) } else { self.word(insn, len) }
     }
     /// With 8- or 16-bit operands (for flags).
     pub fn alu_n(&mut self, op: Alu, bits: u32, d: Gpr, s: Gpr) {

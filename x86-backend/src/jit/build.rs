@@ -2,6 +2,7 @@
 
 use super::ir::{Code, Ir, NO_RESULT, Op, Val};
 use crate::emit::{FLAGS, Slot, Width};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A piece of guest state whose value is known.
@@ -16,7 +17,7 @@ const CSE: usize = 256;
 
 /// What is recorded of the block being built. Reused from block to block.
 pub(super) struct Build {
-    pub ir: Ir,
+    pub ir: Box<Ir>,
     pub known: Vec<Known>,
     /// A bit for each eight bytes of state, modulo 64, of which something was known at some time: for the others nobody need look.
     noted: u64,
@@ -37,8 +38,10 @@ pub(super) struct Build {
     pub has_branch: bool,
     /// The path ended in a call of a function.
     pub calls: bool,
-    /// Where it goes on, if it ended without a branch.
-    pub falls: Option<u64>,
+    /// It ended without a branch: control goes on behind it.
+    pub falls: bool,
+    /// Where a branch goes that is always taken, if that is known.
+    pub target: Option<u64>,
     pub insns: u32,
     pub pc: u64,
     pub context: super::BlockContext,
@@ -56,8 +59,10 @@ pub(super) struct Build {
     pub loop_head: usize,
     /// How the state divides into elements.
     pub layout: &'static [crate::guest::Elements],
-    /// The operation that counts the current block's instructions, and how many there were before it.
-    pub counting: Option<(usize, u32)>,
+    /// The operation that counts the current block's instructions and accesses, and how many there were before it.
+    pub counting: Option<(usize, u32, u32)>,
+    /// Accesses recorded, in whatever arm.
+    pub accesses: u32,
 }
 
 /// Bytes that a slot of this width occupies.
@@ -100,7 +105,7 @@ pub(super) const fn mask64(n: Width) -> u64 {
 impl Build {
     pub fn new(layout: &'static [crate::guest::Elements]) -> Self {
         Self {
-            ir: Ir::default(),
+            ir: Box::default(),
             known: Vec::new(),
             noted: 0,
             saved: Vec::new(),
@@ -113,7 +118,8 @@ impl Build {
             ended: false,
             has_branch: false,
             calls: false,
-            falls: None,
+            falls: false,
+            target: None,
             insns: 0,
             pc: 0,
             context: super::BlockContext::default(),
@@ -127,6 +133,7 @@ impl Build {
             loop_head: 0,
             layout,
             counting: None,
+            accesses: 0,
         }
     }
 
@@ -143,7 +150,8 @@ impl Build {
         self.ended = false;
         self.has_branch = false;
         self.calls = false;
-        self.falls = None;
+        self.falls = false;
+        self.target = None;
         self.insns = 0;
         self.clobbered = false;
         self.touched.clear();
@@ -152,6 +160,7 @@ impl Build {
         self.loop_head = 0;
         self.astray = false;
         self.counting = None;
+        self.accesses = 0;
     }
 
     /// Significant bits of a result.
@@ -194,11 +203,10 @@ impl Build {
         }
     }
 
-    /// Enters how many instructions the block had that is being counted.
+    /// Enters how many instructions and accesses the block had that is being counted.
     pub fn end_counting(&mut self) {
-        if let Some((at, before)) = self.counting.take() {
-            let accesses = self.ir.ops[at..].iter().filter(|op| op.code.is_access()).count();
-            self.ir.ops[at].imm = u64::from(self.insns - before) | (accesses as u64) << 32;
+        if let Some((at, insns, accesses)) = self.counting.take() {
+            self.ir.ops[at].imm = u64::from(self.insns - insns) | u64::from(self.accesses - accesses) << 32;
         }
     }
 
@@ -211,7 +219,7 @@ impl Build {
     /// Appends an operation whose result has that many significant bits; 0: it has none.
     #[inline]
     pub fn push_of(&mut self, op: Op, sig: u8) -> Val {
-        let Ir { ops, sig: sigs, .. } = &mut self.ir;
+        let Ir { ops, sig: sigs, .. } = &mut *self.ir;
         if ops.len() == ops.capacity() || sigs.len() == sigs.capacity() {
             return self.ir.append_growing(op, sig);
         }
@@ -223,6 +231,7 @@ impl Build {
 
     /// Appends a load or store; in a region, behind room for [`Code::Reach`].
     pub fn access(&mut self, op: Op) -> Val {
+        self.accesses += 1;
         if self.region {
             self.push(Op::room());
         }
@@ -252,13 +261,18 @@ impl Build {
     fn slot(op: &Op) -> usize {
         let mut h = u64::from(op.code as u8) | u64::from(op.w) << 8 | u64::from(op.aux) << 16 | u64::from(op.a) << 32;
         h ^= u64::from(op.b).wrapping_mul(0x9e37_79b9) ^ u64::from(op.c).wrapping_mul(0x85eb_ca6b) ^ op.imm;
-        (h.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1)
+        Self::hash(h)
+    }
+
+    #[inline(always)]
+    fn hash(v: u64) -> usize {
+        (v.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CSE - 1)
     }
 
     /// Appends a constant of 64 bits, or of flags (`w` = 0), or finds it; constants count wherever they are.
     fn constant(&mut self, w: u8, v: u64) -> Val {
         let op = Op::new(Code::Const, w.into()).imm(v);
-        let last = &mut self.cse[Self::slot(&op) & (CSE - 1)];
+        let last = &mut self.cse[Self::hash(v ^ u64::from(w))];
         let same = |old: &Op| old.code == Code::Const && old.w == w && old.imm == v;
         if self.ir.ops.get(*last as usize).is_some_and(same) {
             return Val(*last);

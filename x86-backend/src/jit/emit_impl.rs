@@ -147,10 +147,12 @@ impl Emit for Builder<'_> {
     fn atomic(&mut self, op: AtomicOp, n: Width, addr: Val, v: Val, acc: Access) -> Result<Val, Stop> {
         let imm = u64::from(storage(n)) | (op as u64) << 8;
         let op = Op::new(Code::Atomic, container(n)).aux((acc | Access::ATOMIC).bits()).ab(addr, v).imm(imm);
+        self.b_mut().accesses += 1;
         Ok(self.b_mut().push(op))
     }
     fn cas(&mut self, n: Width, addr: Val, expected: Val, new: Val, acc: Access) -> Result<Val, Stop> {
         let op = Op::new(Code::Cas, container(n)).aux((acc | Access::ATOMIC).bits());
+        self.b_mut().accesses += 1;
         let v = self.b_mut().push(op.abc(addr, expected, new).imm(u64::from(storage(n))));
         Ok(v)
     }
@@ -191,6 +193,7 @@ impl Emit for Builder<'_> {
             this.push(Op::new(Code::Leave, none).a(target));
         } else if let Some(pc) = this.konst(target) {
             this.push(Op::new(Code::Goto, none).aux(arrival).imm(pc));
+            this.target = (arrival == 0 && this.depth == 0).then_some(pc);
         } else {
             this.push(Op::new(Code::GotoInd, none).aux(arrival).a(target));
         }

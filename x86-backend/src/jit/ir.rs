@@ -167,10 +167,6 @@ impl Code {
         };
         TABLE[self as usize]
     }
-    /// One access to guest memory, or a pair of neighbouring ones.
-    pub fn is_access(self) -> bool {
-        matches!(self, Code::Load | Code::Store | Code::LoadPair | Code::StorePair | Code::Atomic | Code::Cas)
-    }
 }
 
 /// What [`Code::operands`] gives, where it is not 0.

@@ -162,7 +162,7 @@ impl Gen {
             return;
         };
         let events = self.rt(offset_of!(Runtime, events));
-        self.asm.alu_i_mem32(Alu::Cmp, events, 0);
+        self.asm.alu_i_mem(Alu::Cmp, false, events, 0);
         let away = self.asm.jcc(Cc::NE);
         self.add_event_exit(away, self.shared.block_pc);
         self.discard_carried();

@@ -203,7 +203,7 @@ impl Gen {
     pub fn lower_fence(&mut self) {
         if self.shared.parallel {
             self.asm.lock();
-            self.asm.alu_i_mem32(Alu::Or, Mem::new(RSP, frame::TEMPS), 0);
+            self.asm.alu_i_mem(Alu::Or, false, Mem::new(RSP, frame::TEMPS), 0);
         }
     }
 

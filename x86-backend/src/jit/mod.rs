@@ -50,11 +50,12 @@ pub use regions::{Arm, MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
 use crate::runtime::{MMU_MODES, Runtime, SPANS};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use asm::{Alu, Asm, Cc, RAX, RCX};
 use build::Build;
 use core::mem::offset_of;
-use core::ops::Range;
 use ir::{Code, Ir, NO_RESULT, Op, Val};
 use reach::Site;
 use regs::Gen;
@@ -116,19 +117,24 @@ pub struct CompiledBlock {
     /// Guest instructions.
     pub insns: u32,
     pub end: BlockEnd,
-    pub behind: Behind,
+    pub jumps: [Jump; 2],
 }
 
-/// Whether control comes to the instruction behind a block, as far as its last one tells.
+/// A jump to an address in the guest that [`Jit::patch`] may make direct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Behind {
-    /// Nothing says so.
-    #[default]
-    Unknown,
-    /// When the function that it calls returns.
-    Returns,
-    /// Unless another way out is taken, by a jump that [`Jit::patch`] may make direct (0: by another kind of jump).
-    Falls(u64),
+pub struct Jump {
+    pub pc: u64,
+    /// Host address for [`Jit::patch`]; 0: there is no such jump.
+    pub site: u64,
+}
+
+/// Where control goes from a block, as far as its last instruction tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Onward {
+    /// To the instruction behind it: unless another way out is taken, or when the function that it calls returns.
+    pub behind: bool,
+    /// To where a branch or call says that is always taken.
+    pub target: Option<u64>,
 }
 
 /// How a block ends, as far as it matters for where control goes.
@@ -144,7 +150,7 @@ pub enum BlockEnd {
     Indirect,
 }
 
-/// Processor cycles that the phases of translation took, counted only if [`JitConfig::count`] says so.
+/// Processor cycles that the phases of translation took, counted between [`Jit::time_phases`] and [`Jit::take_phases`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// Decoding, the description's generated code and the builder that it calls.
@@ -218,10 +224,11 @@ pub struct Jit {
     build: Build,
     generator: Gen,
     first: usize,
-    /// Operations of blocks, and which of them wait to be compiled. The others are memory for more, and so is what changes places with
-    /// them: nothing as large is moved.
-    recorded: Vec<(Ir, Recorded)>,
-    kept: Range<usize>,
+    /// Blocks that wait to be compiled.
+    kept: VecDeque<(Box<Ir>, Recorded)>,
+    /// Memory for more.
+    #[expect(clippy::vec_box, reason = "they change places with the builder's and the generator's as pointers")]
+    spare: Vec<Box<Ir>>,
 }
 
 /// What a block that was recorded is besides its operations.
@@ -229,7 +236,6 @@ pub struct Jit {
 struct Recorded {
     context: BlockContext,
     insns: u32,
-    behind: Behind,
     /// It can't be compiled.
     astray: bool,
 }
@@ -269,9 +275,8 @@ impl Jit {
         let mut generator = Gen::new(asm, shared);
         generator.shared.thunks = generator.emit_thunks();
         let first = generator.asm.pos();
-        generator.clock.on = cfg.count;
         let build = Build::new(cfg.layout);
-        Jit { cfg, build, generator, first, recorded: Vec::new(), kept: 0..0 }
+        Jit { cfg, build, generator, first, kept: VecDeque::new(), spare: Vec::new() }
     }
 
     /// Runs translated code at host address `code` until it leaves; `Runtime::exit_*` then say why.
@@ -299,12 +304,11 @@ impl Jit {
     /// # Errors
     /// There is no room, or a region can't be compiled; the buffer is as it was, and the blocks behind it are forgotten.
     pub fn compile_kept(&mut self) -> Option<Result<CompiledBlock, CodeFull>> {
-        let (ir, block) = &mut self.recorded[self.kept.next()?];
-        core::mem::swap(ir, &mut self.generator.ir);
-        let block = *block;
+        let (ir, block) = self.kept.pop_front()?;
+        self.spare.push(core::mem::replace(&mut self.generator.ir, ir));
         let result = self.compile(block);
         if result.is_err() {
-            self.kept = 0..0;
+            self.spare.extend(self.kept.drain(..).map(|(ir, _)| ir));
         }
         Some(result)
     }
@@ -312,22 +316,21 @@ impl Jit {
     /// Compiles the block whose operations the generator has.
     fn compile(&mut self, block: Recorded) -> Result<CompiledBlock, CodeFull> {
         self.generator.clock.start();
-        let result = if block.astray {
-            Err(CodeFull)
-        } else {
-            self.generator.enter(&block.context);
-            self.generator.compile(block.insns)
-        };
-        let behind = match block.behind {
-            Behind::Falls(pc) => Behind::Falls(self.generator.chain_site(pc)),
-            other => other,
-        };
-        result.map(|block| CompiledBlock { behind, ..block })
+        if block.astray {
+            return Err(CodeFull);
+        }
+        self.generator.enter(&block.context);
+        self.generator.compile(block.insns)
     }
 
-    /// The time that phases took since the last call.
+    /// From now on the time that phases take is measured, if [`JitConfig::count`] says so: reading it takes long, too.
+    pub fn time_phases(&mut self) {
+        self.generator.clock = Clock { on: self.cfg.count, ..Clock::default() };
+    }
+
+    /// The time that phases took since then; it is not measured any more.
     pub fn take_phases(&mut self) -> Phases {
-        core::mem::take(&mut self.generator.clock.phases)
+        core::mem::take(&mut self.generator.clock).phases
     }
 
     /// Makes the direct jump at `site` (from `Runtime::exit_site`) lead to `target`, a block's entry.
@@ -445,7 +448,7 @@ impl Builder<'_> {
             let b = &mut self.jit.build;
             b.end_counting();
             let at = b.push(Op::new(Code::Count, u32::from(NO_RESULT))).index();
-            b.counting = Some((at, b.insns));
+            b.counting = Some((at, b.insns, b.accesses));
         }
     }
 
@@ -484,7 +487,7 @@ impl Builder<'_> {
             build.push(Op::new(Code::Leave, u32::from(NO_RESULT)).a(pc));
         } else {
             build.push(Op::new(Code::Goto, u32::from(NO_RESULT)).imm(fallthrough_pc));
-            build.falls = Some(fallthrough_pc);
+            build.falls = true;
         }
         build.ended = true;
     }
@@ -501,18 +504,13 @@ impl Builder<'_> {
     }
 
     /// Ends the block like [`Builder::finish`], but leaves it to [`Jit::compile_kept`]: code that records blocks and code that compiles them
-    /// don't fit into a processor's first cache together. Gives where control goes on behind it; [`Behind::Falls`] has the address.
-    pub fn keep(self, fallthrough_pc: u64) -> Behind {
+    /// don't fit into a processor's first cache together.
+    pub fn keep(self, fallthrough_pc: u64) -> Onward {
         let (jit, block) = self.end(fallthrough_pc);
-        let at = if jit.kept.is_empty() { 0 } else { jit.kept.end };
-        if at == jit.recorded.len() {
-            jit.recorded.push((Ir::default(), block));
-        }
-        let (ir, place) = &mut jit.recorded[at];
-        core::mem::swap(ir, &mut jit.build.ir);
-        *place = block;
-        jit.kept = if at == 0 { 0..1 } else { jit.kept.start..at + 1 };
-        block.behind
+        let onward = Onward { behind: jit.build.falls || jit.build.calls, target: jit.build.target };
+        let memory = jit.spare.pop().unwrap_or_default();
+        jit.kept.push_back((core::mem::replace(&mut jit.build.ir, memory), block));
+        onward
     }
 }
 
@@ -522,12 +520,7 @@ impl<'a> Builder<'a> {
         let jit = self.jit;
         let build = &mut jit.build;
         debug_assert!(build.astray || build.ir.verify() == Ok(()), "\n{}", build.ir);
-        let behind = match build.falls {
-            Some(pc) => Behind::Falls(pc),
-            None if build.calls => Behind::Returns,
-            None => Behind::Unknown,
-        };
-        let block = Recorded { context: build.context, insns: build.insns, behind, astray: build.astray };
+        let block = Recorded { context: build.context, insns: build.insns, astray: build.astray };
         jit.generator.clock.ends(|p| &mut p.record);
         (jit, block)
     }
@@ -548,6 +541,7 @@ impl Gen {
     }
 
     fn compile(&mut self, insns: u32) -> Result<CompiledBlock, CodeFull> {
+        self.asm.prefetch();
         pairs::join_pairs(&mut self.ir);
         if self.shared.region.is_some() && !self.shared.strict_align {
             let through_windows = self.through_windows();
@@ -562,12 +556,12 @@ impl Gen {
         self.asm.align(16);
         let start = self.asm.pos();
         let events = self.rt(offset_of!(Runtime, events));
-        self.asm.alu_i_mem32(Alu::Cmp, events, 0);
+        self.asm.alu_i_mem(Alu::Cmp, false, events, 0);
         let head = self.asm.jcc(Cc::NE);
         debug_assert!(self.asm.full() || head.0 as usize == start + self.head_field());
         let hot = self.shared.heat.map(|i| {
             let counter = self.rt(offset_of!(Runtime, heat) + 4 * i as usize);
-            self.asm.alu_i_mem32(Alu::Sub, counter, 1);
+            self.asm.alu_i_mem(Alu::Sub, false, counter, 1);
             self.asm.jcc(Cc::S)
         });
         let stale = self.shared.region.and_then(|r| r.key).map(|i| {
@@ -625,7 +619,16 @@ impl Gen {
             }
             _ => BlockEnd::Other,
         };
-        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, end, behind: Behind::Unknown })
+        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, end, jumps: self.first_jumps() })
+    }
+
+    /// Adds to a counter of the runtime.
+    fn count(&mut self, counter: usize, by: u32) {
+        let counter = self.rt(counter);
+        match i8::try_from(by) {
+            Ok(by) => self.asm.alu_i_mem(Alu::Add, true, counter, by),
+            Err(_) => self.asm.alu_i(Alu::Add, true, counter, by as i32),
+        }
     }
 
     /// Offset of the rel32 field in a block's head that leads to its events stub.
@@ -635,10 +638,10 @@ impl Gen {
         if i8::try_from(disp).is_ok() { 6 } else { 9 }
     }
 
-    /// Host address of the field of a jump to `pc` that waits to be patched, 0 if there is none.
-    fn chain_site(&self, pc: u64) -> u64 {
-        let site = self.chains.iter().find(|chain| chain.pc == pc).map(|chain| chain.site);
-        site.map_or(0, |site| self.asm.addr(site.0 as usize))
+    /// The first of the jumps that wait to be patched; a block that isn't a region seldom has more.
+    fn first_jumps(&self) -> [Jump; 2] {
+        let jump = |chain: &control::ChainStub| Jump { pc: chain.pc, site: self.asm.addr(chain.site.0 as usize) };
+        [0, 1].map(|i| self.chains.get(i).map_or(Jump::default(), jump))
     }
 
     fn emit_chain_stubs(&mut self) {
@@ -708,14 +711,10 @@ impl Gen {
             Code::LoopHead => self.lower_loop_head(i, op),
             Code::LoopBack => self.lower_loop_back(op),
             Code::Count => {
-                let (blocks, retired) = (offset_of!(Runtime, blocks_run), offset_of!(Runtime, insns_run));
-                let (blocks, retired) = (self.rt(blocks), self.rt(retired));
-                self.asm.alu_i(Alu::Add, true, blocks, 1);
-                self.asm.alu_i(Alu::Add, true, retired, op.imm as i32);
-                let accesses = (op.imm >> 32) as i32;
-                if accesses != 0 {
-                    let counter = self.rt(offset_of!(Runtime, accesses_run));
-                    self.asm.alu_i(Alu::Add, true, counter, accesses);
+                self.count(offset_of!(Runtime, blocks_run), 1);
+                self.count(offset_of!(Runtime, insns_run), op.imm as u32);
+                if op.imm >> 32 != 0 {
+                    self.count(offset_of!(Runtime, accesses_run), (op.imm >> 32) as u32);
                 }
             }
             Code::Get => self.lower_get(v, op),
@@ -731,12 +730,17 @@ impl Gen {
                 self.end_op(v);
             }
             Code::Reach => self.lower_reach(v, op),
-            Code::Load => self.lower_load(v, op),
-            Code::Store => self.lower_store(v, op),
-            Code::LoadPair => self.lower_load_pair(v, op),
-            Code::StorePair => self.lower_store_pair(v, op),
-            Code::Atomic => self.lower_atomic(v, op),
-            Code::Cas => self.lower_cas(v, op),
+            Code::Load | Code::Store | Code::LoadPair | Code::StorePair | Code::Atomic | Code::Cas => {
+                self.flush_early();
+                match op.code {
+                    Code::Load => self.lower_load(v, op),
+                    Code::Store => self.lower_store(v, op),
+                    Code::LoadPair => self.lower_load_pair(v, op),
+                    Code::StorePair => self.lower_store_pair(v, op),
+                    Code::Atomic => self.lower_atomic(v, op),
+                    _ => self.lower_cas(v, op),
+                }
+            }
             Code::Fence => self.lower_fence(),
             Code::Call => self.lower_call(v, op),
             Code::Goto | Code::GotoInd | Code::Leave => self.lower_goto(op),

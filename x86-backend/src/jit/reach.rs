@@ -280,7 +280,7 @@ impl Gen {
         let Some(last) = GPRS.into_iter().find(|r| *r != base && *r != addend) else { return };
         let kept = Mem::new(RSP, frame::TEMPS);
         let patience = self.patience(site);
-        self.asm.alu_i_mem32(Alu::Sub, patience, 1);
+        self.asm.alu_i_mem(Alu::Sub, false, patience, 1);
         let impatient = self.asm.jcc(Cc::S);
         self.asm.store(8, kept, last);
         let misses = self.reach_tlb(base, mode, extent, addend, last);

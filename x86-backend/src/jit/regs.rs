@@ -17,6 +17,7 @@ use super::ir::{Code, Ir, Op, Val};
 use super::places::NO_REG;
 pub(super) use super::places::{Loc, NONE, Pending, Place, frame};
 use crate::runtime::STATE_BIAS;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// Allocation order: registers that need no REX prefix and survive calls come first, the special ones last.
@@ -30,7 +31,7 @@ pub(super) const CALLER_SAVED: [Gpr; 9] = [RAX, RCX, RDX, RSI, RDI, R8, R9, R10,
 /// The code generator's state for one block.
 pub(super) struct Gen {
     pub asm: Asm,
-    pub ir: Ir,
+    pub ir: Box<Ir>,
     pub place: Place,
     /// Memory for copies of it.
     pub spare: Vec<Place>,
@@ -62,6 +63,7 @@ pub(super) struct Gen {
     pub sites: super::reach::Sites,
     pub cold_exits: Vec<super::stubs::ColdExit>,
     pub stub_stores: Vec<super::stubs::ColdStore>,
+    pub cold_flags: Vec<super::stubs::ColdFlags>,
     pub slow_evals: Vec<super::fp::SlowEval>,
     /// Comparisons for equality: where they go when operands are unordered, and where that goes on.
     pub unordered: Vec<(Fixup, usize)>,
@@ -87,7 +89,7 @@ impl Gen {
     pub fn new(asm: Asm, shared: super::Shared) -> Self {
         Self {
             asm,
-            ir: Ir::default(),
+            ir: Box::default(),
             place: Place::new(),
             spare: Vec::new(),
             uses: Vec::new(),
@@ -109,6 +111,7 @@ impl Gen {
             sites: super::reach::Sites::default(),
             cold_exits: Vec::new(),
             stub_stores: Vec::new(),
+            cold_flags: Vec::new(),
             slow_evals: Vec::new(),
             unordered: Vec::new(),
             normal: Vec::new(),
@@ -146,6 +149,7 @@ impl Gen {
         self.aims.clear();
         self.cold_exits.clear();
         self.stub_stores.clear();
+        self.cold_flags.clear();
         self.denormal_stubs.clear();
         self.unordered.clear();
         self.out_of_line = false;

@@ -136,7 +136,10 @@ impl Gen {
             let x = self.use_xmm(v);
             self.asm.movups_store(m, x);
             self.xmm_pins = pinned;
-        } else if let (16, Some(x), true) = (p.size, loc.xmm(), self.is_zero_above(v)) {
+        } else if p.size == 16
+            && let Some(x) = loc.xmm()
+            && self.is_zero_above(v)
+        {
             self.asm.movups_store(m, x);
         } else if p.size == 16 && !(loc.xmm().is_some() && self.has_free_xmm()) {
             // Freeing a register may be what this store is made for.
@@ -230,6 +233,27 @@ impl Gen {
         while let Some(i) = self.place.pending.iter().position(|p| p.offset < lo + size && lo < p.offset + p.size) {
             self.flush_one(i);
             self.unpin();
+        }
+    }
+
+    /// Before an access to memory, makes the pending stores that its slow path would have to make. A block seldom writes a piece of state
+    /// twice, so most would be made anyway, but once instead of in every slow path that follows. Regions write the same again and again,
+    /// and flags cost more to store than to keep; results that wait for a check may be wrong.
+    pub fn flush_early(&mut self) {
+        if self.shared.region.is_some() || !self.waiting.is_empty() {
+            return;
+        }
+        let mut i = 0;
+        while i < self.place.pending.len() {
+            let v = Val(self.place.pending[i].val);
+            if self.loc(v).lazy && self.op(v).is_flags() {
+                i += 1;
+            } else {
+                self.flush_one(i);
+                self.unpin();
+                // Making room for it may have made others.
+                i = 0;
+            }
         }
     }
 

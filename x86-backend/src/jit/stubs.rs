@@ -44,10 +44,17 @@ enum Cold {
     Xmm(Xmm),
     /// A scalar, to be extended with zeros; in this many bits, above which nothing is known of the register.
     Low(u32, Xmm),
-    Mem(u32, Mem),
-    Const(u128),
-    Flags(Op, Place1, Place1),
+    /// In memory, in that many bytes.
+    Mem(u8, Mem),
+    Const(u64),
+    /// Index into the block's constants of 128 bits.
+    Const128(u32),
+    /// Index into [`Gen::cold_flags`].
+    Flags(u32),
 }
+
+/// Flags to be made out of line, from operands that are there by then.
+pub(super) type ColdFlags = (Op, Place1, Place1);
 
 /// What one access passes to its slow path, and gets from it.
 #[derive(Clone, Copy, Debug)]
@@ -118,16 +125,19 @@ impl Gen {
                 let a = self.place_of(def.va());
                 let b = if def.operands() > 1 { self.place_of(def.vb()) } else { Some(Place1::Const(0)) };
                 match (a, b) {
-                    (Some(a), Some(b)) => Cold::Flags(def, a, b),
+                    (Some(a), Some(b)) => {
+                        self.cold_flags.push((def, a, b));
+                        Cold::Flags(self.cold_flags.len() as u32 - 1)
+                    }
                     _ => {
                         self.failed = true;
                         continue;
                     }
                 }
             } else if def.code == Code::Const {
-                Cold::Const(u128::from(def.imm))
+                Cold::Const(def.imm)
             } else if def.code == Code::Const128 {
-                Cold::Const(self.ir.pool[def.imm as usize])
+                Cold::Const128(def.imm as u32)
             } else if let (Some(x), true) = (loc.xmm(), def.is_vector() || loc.gpr().is_none()) {
                 if def.w == 32 && p.size > 4 {
                     // Nothing is known of the register's bits above the container.
@@ -142,7 +152,7 @@ impl Gen {
             } else if let Some(s) = loc.frame() {
                 Cold::Mem(if def.is_vector() { 16 } else { 8 }, Self::spill_slot(s))
             } else if let Some(h) = self.home_of(v) {
-                Cold::Mem(h.size, Self::state(h.offset))
+                Cold::Mem(h.size as u8, Self::state(h.offset))
             } else {
                 self.failed = true;
                 continue;
@@ -223,7 +233,7 @@ impl Gen {
                 g.asm.store(s.size, m, RAX);
             }),
             Cold::Mem(from, at) => self.with_rax(|g| {
-                g.asm.load(from.min(8), RAX, at);
+                g.asm.load(u32::from(from).min(8), RAX, at);
                 g.asm.store(s.size.min(8), m, RAX);
                 if s.size == 16 {
                     g.asm.load(8, RAX, at.offset(8));
@@ -231,12 +241,22 @@ impl Gen {
                 }
             }),
             Cold::Const(k) => {
+                self.cold_constant(s.size.min(8), m, k);
+                if s.size == 16 {
+                    self.cold_constant(8, upper, 0);
+                }
+            }
+            Cold::Const128(at) => {
+                let k = self.ir.pool[at as usize];
                 self.cold_constant(s.size.min(8), m, k as u64);
                 if s.size == 16 {
                     self.cold_constant(8, upper, (k >> 64) as u64);
                 }
             }
-            Cold::Flags(op, a, b) => self.store_flags_cold(op, a, b, s.offset),
+            Cold::Flags(at) => {
+                let (op, a, b) = self.cold_flags[at as usize];
+                self.store_flags_cold(op, a, b, s.offset);
+            }
         }
     }
 
@@ -303,7 +323,7 @@ impl Gen {
             self.bind_misses(misses);
             let aim = site.map(|site| {
                 let patience = self.patience(site);
-                self.asm.alu_i_mem32(Alu::Sub, patience, 1);
+                self.asm.alu_i_mem(Alu::Sub, false, patience, 1);
                 self.asm.jcc(Cc::S)
             });
             if shared {

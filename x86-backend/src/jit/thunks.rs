@@ -60,7 +60,7 @@ impl Gen {
         let events = self.asm.jmp();
         t.head = self.asm.pos();
         let pending = self.rt(offset_of!(Runtime, events));
-        self.asm.alu_i_mem32(Alu::Cmp, pending, 0);
+        self.asm.alu_i_mem(Alu::Cmp, false, pending, 0);
         self.asm.jcc_to(Cc::NE, t.events);
         self.asm.store_imm(4, exit_reason, exit::HOT as i32);
         let hot = self.asm.jmp();

@@ -3,7 +3,7 @@
 use super::listing::body;
 use super::machine::{BASE, Compiler, Machine, START, State, host_features, slot};
 use crate::emit::{Access, BinOp, BranchKind, CmpOp, Cond, Emit, Stop, UnOp, VBinOp, VTernOp};
-use crate::jit::{Behind, BlockContext, Builder, HostFeatures};
+use crate::jit::{BlockContext, Builder, CompiledBlock, HostFeatures, Onward};
 use crate::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, exit};
 
 fn zero() -> State {
@@ -332,14 +332,15 @@ fn blocks_that_are_recorded_together_are_what_they_are_alone() {
     for (n, ctx) in contexts.into_iter().enumerate() {
         let mut b = together.jit.begin(ctx);
         let behind = fill(&mut b, n, ctx.pc);
-        assert_eq!(b.keep(behind), Behind::Falls(behind));
+        assert_eq!(b.keep(behind), Onward { behind: true, target: None });
     }
     for block in &expected {
         let kept = together.jit.compile_kept().unwrap().unwrap();
         assert_eq!((kept.insns, kept.end), (block.insns, block.end));
         assert_eq!(together.jit.code(&kept), alone.jit.code(block));
-        let site = |behind: Behind, entry: u64| if let Behind::Falls(site) = behind { site - entry } else { 0 };
-        assert_eq!(site(kept.behind, kept.entry), site(block.behind, block.entry));
+        let jumps = |of: &CompiledBlock| of.jumps.map(|jump| (jump.pc, jump.site.saturating_sub(of.entry)));
+        assert_eq!(jumps(&kept), jumps(block));
+        assert!(kept.jumps[0].site != 0 && kept.jumps[1].site == 0);
     }
     assert_eq!(together.jit.compile_kept(), None);
 }

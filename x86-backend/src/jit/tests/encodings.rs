@@ -224,7 +224,8 @@ fn memory_forms() {
             assert_eq!(decode(|x| x.shiftx(Sh::Shl, true, Gpr(r), m, RCX)), format!("shlx {}, {at}, rcx", name(8, r)));
         }
         assert_eq!(decode(|x| x.alu_i(Alu::Cmp, true, m, 1)), format!("cmp qword ptr {at}, 1"));
-        assert_eq!(decode(|x| x.alu_i_mem32(Alu::Or, m, 0)), format!("or dword ptr {at}, 0"));
+        assert_eq!(decode(|x| x.alu_i_mem(Alu::Or, false, m, 0)), format!("or dword ptr {at}, 0"));
+        assert_eq!(decode(|x| x.alu_i_mem(Alu::Add, true, m, 5)), format!("add qword ptr {at}, 5"));
         assert_eq!(decode(|x| x.test_mi8(m, 0x40)), format!("test byte ptr {at}, 0x40"));
         assert_eq!(decode(|x| x.ldmxcsr(m)), format!("ldmxcsr {at}"));
         assert_eq!(decode(|x| x.stmxcsr(m)), format!("stmxcsr {at}"));
