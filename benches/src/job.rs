@@ -1,4 +1,4 @@
-//! Programs to measure, and running a list of them in a guest or on this machine.
+//! Programs to measure, and running them in a guest or on this machine.
 //!
 //! A program usually measures itself: it prints `seconds=S checksum=C` by the clock it sees. The host's clock is noted as well,
 //! since a guest's clock that goes slow would flatter whoever runs the guest.
@@ -48,9 +48,6 @@ pub struct Outcome {
     pub cpu_seconds: f64,
     pub result: String,
 }
-
-/// A result per job, or why there is none.
-pub type Outcomes = Vec<Result<Outcome, String>>;
 
 /// Finds `seconds=S checksum=C` in a program's output.
 fn parse(output: &str) -> Option<(f64, &str)> {
@@ -110,53 +107,53 @@ impl Job {
     }
 }
 
-/// Shows progress.
-fn told(job: &Job, outcome: Result<Outcome, String>) -> Result<Outcome, String> {
-    match &outcome {
-        Ok(outcome) => eprintln!("  {:<24}{:>10.3}", job.name, outcome.seconds),
-        Err(error) => eprintln!("  {:<24}    failed: {}", job.name, error.lines().next().unwrap_or_default()),
-    }
-    outcome
+/// A subject, and its guest if one runs: booted for the first program that needs it, and again after one that hung or brought it down.
+pub struct Runner<'a> {
+    pub subject: &'a Subject,
+    machine: &'a Machine,
+    session: Option<Session>,
+    /// Why it doesn't boot. It isn't tried again.
+    broken: Option<String>,
 }
 
-/// Runs every job once. After one that hangs or brings the guest down, the others run in a fresh guest.
-pub fn run(subject: &Subject, machine: &Machine, jobs: &[&Job], limit: Duration) -> Outcomes {
-    if subject.kind == Kind::Native {
-        return jobs.iter().map(|job| told(job, job.run_here())).collect();
+impl<'a> Runner<'a> {
+    pub fn new(subject: &'a Subject, machine: &'a Machine) -> Self {
+        Self { subject, machine, session: None, broken: None }
     }
-    let mut outcomes = Outcomes::new();
-    while let Some(job) = jobs.get(outcomes.len()) {
-        if let InGuest::Image(image) = &job.guest {
-            outcomes.push(told(job, job.run_alone(image, subject, machine, limit)));
-            continue;
-        }
-        let booted = subject.command(machine).and_then(Session::boot).and_then(|mut session| {
-            session.widen()?;
-            Ok(session)
-        });
-        let mut session = match booted {
-            Ok(session) => session,
-            Err(error) => {
-                outcomes.resize(jobs.len(), Err(format!("the guest does not boot: {error}")));
-                break;
-            }
-        };
-        loop {
-            let Some((job, InGuest::Line(line))) = jobs.get(outcomes.len()).map(|job| (job, &job.guest)) else {
-                // Every result is there; a guest that can't power off is killed.
-                let _ = session.finish();
-                break;
-            };
-            match job.run_in(line, &mut session, limit) {
-                Ok(outcome) => outcomes.push(told(job, outcome)),
-                Err(error) => {
-                    outcomes.push(told(job, Err(error)));
-                    break;
-                }
+
+    /// Runs a program once.
+    pub fn run(&mut self, job: &Job, limit: Duration) -> Result<Outcome, String> {
+        match &job.guest {
+            _ if self.subject.kind == Kind::Native => job.run_here(),
+            InGuest::Image(image) => job.run_alone(image, self.subject, self.machine, limit),
+            InGuest::Line(line) => {
+                let outcome = job.run_in(line, self.session()?, limit);
+                outcome.unwrap_or_else(|error| {
+                    self.session = None;
+                    Err(error)
+                })
             }
         }
     }
-    outcomes
+
+    /// The guest's shell.
+    fn session(&mut self) -> Result<&mut Session, String> {
+        if self.session.is_none() && self.broken.is_none() {
+            let booted = self.subject.command(self.machine).and_then(Session::boot);
+            match booted.and_then(|mut session| session.widen().map(|()| session)) {
+                Ok(session) => self.session = Some(session),
+                Err(error) => self.broken = Some(format!("the guest does not boot: {error}")),
+            }
+        }
+        self.session.as_mut().ok_or_else(|| self.broken.clone().unwrap_or_default())
+    }
+
+    /// Every result is there: powers the guest off. One that can't is killed.
+    pub fn finish(self) {
+        if let Some(session) = self.session {
+            let _ = session.finish();
+        }
+    }
 }
 
 #[cfg(test)]

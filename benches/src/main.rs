@@ -212,13 +212,8 @@ fn micro(micro: &MicroOptions) -> Result<Table, String> {
         // It waits for a key before it powers off: what the process of one that is gone used can't be told.
         append: format!("hold=1 times={}", micro.work),
     };
-    let (title, subjects) = ("Programs without an operating system", options.subjects());
-    let mut table = Table::new(title, &subjects);
-    // They are short: a machine whose speed changes is much the same for all subjects of one.
-    for job in micro::prepare(|name, group| options.wants(name, group))? {
-        table.merge(measure(&options.plan(title, &machine, &[job]), &subjects));
-    }
-    Ok(table)
+    let jobs = micro::prepare(|name, group| options.wants(name, group))?;
+    Ok(measure(&options.plan("Programs without an operating system", &machine, &jobs), &options.subjects()))
 }
 
 fn apps(options: &Options) -> Result<Table, String> {

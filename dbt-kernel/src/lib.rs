@@ -11,6 +11,7 @@ pub mod board;
 pub mod clock;
 pub mod code_cache;
 pub mod dispatch;
+mod filled;
 pub mod hostmmu;
 pub mod jump_keys;
 pub mod machine;

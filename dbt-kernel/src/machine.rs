@@ -3,6 +3,7 @@
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::code_cache::CodeCache;
+use crate::filled::Filled;
 use crate::hostmmu::{HostMmu, NO_SITE};
 use crate::jump_keys::JumpKeys;
 use crate::platform::Platform;
@@ -59,8 +60,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) private_fetches: Mappings,
     /// Mappings larger than a page that the software TLB was filled from since it was last emptied.
     pub(crate) data_mappings: Mappings,
-    /// TLB entries that may be in use, per mode.
-    pub(crate) filled: [Vec<u16>; MMU_MODES],
+    /// The software TLB's places that may be in use, per mode.
+    pub(crate) filled: [Filled; MMU_MODES],
     /// How many of `Runtime::region_keys` belong to a region.
     pub(crate) region_keys_used: u32,
     /// Paths that were given up because they went where the guest seldom goes.
@@ -181,7 +182,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             global_fetches: Mappings::default(),
             private_fetches: Mappings::default(),
             data_mappings: Mappings::default(),
-            filled: [const { Vec::new() }; MMU_MODES],
+            filled: Default::default(),
             region_keys_used: 0,
             strays: 0,
             undefined: Vec::new(),

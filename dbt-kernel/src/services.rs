@@ -1,6 +1,7 @@
 //! What the engine does for a guest's helpers and walkers.
 
 use crate::dispatch::jump_index;
+use crate::filled::{Filled, PRIVATE};
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::shared::{add, host_feature, stopped};
@@ -21,11 +22,6 @@ pub(crate) fn second_place(va: u64) -> usize {
 }
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
-
-/// Bit of [`TlbEntry::phys`]: the entry holds in one address space only.
-pub(crate) const PRIVATE: u64 = 2;
-/// Bit of [`TlbEntry::phys`]: the entry is in use.
-pub(crate) const USED: u64 = 4;
 
 /// Virtual mappings that something was derived from, to know whether dropping the mapping of one address concerns it,
 /// whatever the mapping's size.
@@ -89,15 +85,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         unsafe { &mut (*self.vcpu).rt.tlb[mode % MMU_MODES][index % TLB_ENTRIES] }
     }
 
+    /// The software TLB of a mode, and which places of it hold something.
+    pub(crate) fn filled_places(&mut self, mode: usize) -> (&mut Filled, &mut [TlbEntry; TLB_ENTRIES]) {
+        // SAFETY: the block lives as long as `self`; helpers that call into the engine hold no reference to the TLB.
+        let tlb = unsafe { &mut (*self.vcpu).rt.tlb[mode % MMU_MODES] };
+        (&mut self.filled[mode], tlb)
+    }
+
     fn flush_everything(&mut self) {
         add(&self.shared().control.stats.tlb_flushes, 1);
         for mode in 0..MMU_MODES {
-            let filled = core::mem::take(&mut self.filled[mode]);
-            for &index in &filled {
-                *self.tlb_entry(mode, index.into()) = TlbEntry::EMPTY;
-            }
-            self.filled[mode] = filled;
-            self.filled[mode].clear();
+            let (filled, tlb) = self.filled_places(mode);
+            filled.drop_all(tlb);
         }
         self.shared().ram.clear_writable();
         self.data_mappings.clear();
@@ -107,16 +106,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn flush_private(&mut self) {
         add(&self.shared().control.stats.tlb_space_flushes, 1);
         for mode in 0..MMU_MODES {
-            let mut filled = core::mem::take(&mut self.filled[mode]);
-            filled.retain(|&index| {
-                let entry = self.tlb_entry(mode, index.into());
-                let keep = entry.phys & PRIVATE == 0;
-                if !keep {
-                    *entry = TlbEntry::EMPTY;
-                }
-                keep
-            });
-            self.filled[mode] = filled;
+            let (filled, tlb) = self.filled_places(mode);
+            filled.drop_private(tlb);
         }
     }
 
@@ -138,7 +129,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             read: tag(mapping.read),
             write: tag(writable),
             addend,
-            phys: (mapping.phys - offset) | USED | if mapping.global { 0 } else { PRIVATE },
+            phys: (mapping.phys - offset) | if mapping.global { 0 } else { PRIVATE },
         };
         if entry.write != TlbEntry::INVALID {
             self.shared().ram.set_writable(mapping.phys, true);
@@ -169,12 +160,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     fn set_entry(&mut self, mode: usize, index: usize, entry: TlbEntry) {
-        let slot = self.tlb_entry(mode, index);
-        let fresh = slot.phys & USED == 0;
-        *slot = entry;
-        if fresh {
-            self.filled[mode].push(index as u16);
-        }
+        let (filled, tlb) = self.filled_places(mode);
+        filled.set(tlb, index % TLB_ENTRIES, entry);
     }
 
     /// The entry in the second place of `va` goes back to the first.
@@ -192,11 +179,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         // Most code is never written through the TLB: looking at every entry for each of its pages would be dear.
         let modes = if self.shared().ram.set_writable(phys, false) { MMU_MODES } else { 0 };
         for mode in 0..modes {
-            for i in 0..self.filled[mode].len() {
-                let index = self.filled[mode][i].into();
-                let entry = self.tlb_entry(mode, index);
-                if entry.phys >> PAGE_BITS == page {
-                    entry.write = TlbEntry::INVALID;
+            let (filled, tlb) = self.filled_places(mode);
+            for index in filled.places() {
+                if tlb[index].phys >> PAGE_BITS == page {
+                    tlb[index].write = TlbEntry::INVALID;
                 }
             }
         }

@@ -3,10 +3,11 @@
 //! Every function here performs the whole access and, where it may, enters the translation into the TLB. A fault enters the
 //! guest's exception and comes back as a nonzero status.
 
+use crate::filled::PRIVATE;
 use crate::hostmmu::SECOND_PLACE;
 use crate::machine::Cpu;
 use crate::platform::Platform;
-use crate::services::{PRIVATE, second_place};
+use crate::services::second_place;
 use crate::shared::add;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use x86_backend::emit::{Access, AtomicOp, HelperRet};

@@ -62,6 +62,9 @@ const STRIKES_ALL: u64 = 16;
 const FAULT: u64 = 3;
 const CALL: u64 = 2;
 
+/// Address spaces change all the time if one has so many cycles.
+const SOON: u64 = 10_000;
+
 /// Where only time speaks for windows, that is looked at once in so many faults' time.
 const LOOK: u64 = 32;
 
@@ -137,8 +140,11 @@ pub(crate) struct Demand {
     users: bool,
     /// Cycles that code in a hurry was lent.
     lent: u64,
-    /// When the time that the current address space runs was last counted.
+    /// When the time that the current address space runs was last counted, how many changes of it there were since then, and how many
+    /// more there may be before it is counted again.
     counted: u64,
+    changes: u64,
+    uncounted: u64,
     /// When to look whether windows open; or at once, because of slow paths.
     due: u64,
     asked: bool,
@@ -156,6 +162,8 @@ impl Demand {
             users: false,
             lent: 0,
             counted: now,
+            changes: 0,
+            uncounted: 0,
             due: now,
             asked: false,
         })
@@ -200,8 +208,19 @@ impl Demand {
         self.spaces.current_mut().ran += cycles;
     }
 
-    /// The address space `to` is the current one instead of `from`.
-    pub fn enter(&mut self, from: u64, to: u64) {
+    /// The address space `to` is the current one instead of `from`. Reading the clock takes longer than all else that a change of
+    /// address spaces takes: where they change all the time, the clock is read at every eighth change or so, and one of them has the
+    /// time of all since the last. Each has its turn, as their number is irregular.
+    pub fn enter(&mut self, from: u64, to: u64, clock: impl FnOnce() -> u64) {
+        self.changes += 1;
+        if self.uncounted != 0 {
+            self.uncounted -= 1;
+        } else {
+            let (now, changes) = (clock(), core::mem::take(&mut self.changes));
+            let soon = now.saturating_sub(self.counted) < changes * SOON;
+            self.uncounted = if soon { 4 + (now.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) } else { 0 };
+            self.count(now);
+        }
         self.spaces.enter(from, to);
     }
 
@@ -341,6 +360,12 @@ mod tests {
         Demand::new(COST, 0).expect("faults are dear")
     }
 
+    /// Another address space, after no time.
+    fn change(d: &mut Demand, from: u64, to: u64) {
+        let now = d.counted;
+        d.enter(from, to, || now);
+    }
+
     /// With programs to run.
     fn kernel() -> Demand {
         let mut demand = demand();
@@ -375,9 +400,9 @@ mod tests {
         let at = opened(&mut d, USER, 1000, 0);
         assert!((least..=least + least / 4).contains(&at), "{at}");
         assert!(d.is_open(USER) && !d.is_open(KERNEL) && !d.opens(USER, || 1000));
-        d.enter(7, 8);
+        change(&mut d, 7, 8);
         assert!(!d.is_open(USER) && d.is_open_in(7, USER) && !d.is_open_in(9, USER));
-        d.enter(8, 7);
+        change(&mut d, 8, 7);
         assert!(d.is_open(USER) && !d.is_open_in(8, USER));
     }
 
@@ -414,7 +439,7 @@ mod tests {
     fn all_that_is_lent_is_a_small_share_of_the_time() {
         let mut d = demand();
         for number in 0..200 {
-            d.enter(number, number + 1);
+            change(&mut d, number, number + 1);
             assert!(opened(&mut d, USER, 2 * FEW, COST / 2) < u64::MAX);
             assert!(d.lent <= GRANT * COST + d.everywhere.ran / LENT, "{number}");
         }
@@ -484,7 +509,7 @@ mod tests {
         let mut d = demand();
         d.note_privileged(KERNEL);
         let opened = (1..6000).find(|turn| {
-            d.enter(turn % 3, (turn + 1) % 3);
+            change(&mut d, turn % 3, (turn + 1) % 3);
             let asks = (0..8).filter(|_| d.missed(KERNEL, WALK)).count() > 0;
             d.count(d.counted + 10 * WALK);
             asks && d.opens(KERNEL, || 4)
@@ -552,26 +577,48 @@ mod tests {
     }
 
     #[test]
+    fn each_address_space_has_its_time_though_the_clock_is_seldom_read() {
+        const SPACES: u64 = 8;
+        for (stint, most) in [(1000, 4), (100 * SOON, 1)] {
+            let (mut d, mut now, mut reads) = (demand(), 0, 0);
+            let changes = 8000;
+            for i in 0..changes {
+                now += stint;
+                d.enter(i % SPACES, (i + 1) % SPACES, || {
+                    reads += 1;
+                    now
+                });
+            }
+            assert!(reads * most <= changes, "{reads}");
+            let fair = changes / SPACES * stint;
+            for i in 0..SPACES {
+                let ran = d.spaces.get(i).unwrap().ran;
+                assert!((fair * 3 / 4..=fair * 5 / 4).contains(&ran), "{i}: {ran} instead of {fair}");
+            }
+        }
+    }
+
+    #[test]
     fn address_spaces_keep_what_is_known_of_them_until_they_are_forgotten() {
         let mut d = demand();
-        d.enter(0, 1);
+        change(&mut d, 0, 1);
         assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
         for number in 1..100 {
-            d.enter(number, number + 1);
+            change(&mut d, number, number + 1);
             assert!(!d.is_open(USER) && d.is_open_in(1, USER), "{number}");
         }
-        d.enter(100, 1);
+        change(&mut d, 100, 1);
         assert!(d.is_open(USER));
-        d.enter(1, 2);
+        change(&mut d, 1, 2);
         d.forget(1);
-        d.enter(2, 1);
+        change(&mut d, 2, 1);
         assert!(!d.is_open(USER) && opened(&mut d, USER, 1, COST / 2) < u64::MAX);
-        d.enter(1, 101);
+        change(&mut d, 1, 101);
         assert!(!d.is_open(USER), "the place that became free is another's");
-        d.enter(101, 1);
+        change(&mut d, 101, 1);
         d.forget_all();
         assert!(!d.is_open(USER));
-        d.enter(1, 2);
+        change(&mut d, 1, 2);
         assert!(!d.is_open(USER) && !d.is_open_in(1, USER));
     }
 

@@ -25,11 +25,13 @@ mod windows;
 
 pub use tables::Place;
 
+use crate::filled::Filled;
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::ram::Ram;
-use crate::services::{Mappings, USED};
+use crate::services::Mappings;
 use crate::shared::{Control, Stats, add, option};
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 pub(crate) use demand::SECOND_PLACE;
 use demand::{Demand, Setback, WALK};
@@ -39,17 +41,13 @@ use x86_backend::guest::{AccessKind, Guest, Mapping};
 use x86_backend::jit;
 use x86_backend::runtime::{MMU_MODES, MemDesc, PAGE_BITS, PATIENCE, SPAN_BITS, SPANS, Span, TlbEntry, Vcpu, event};
 
-/// How many pages the software TLB's entries at `filled` are, as far as windows' cost goes: 2 MiB that will be mapped as one are
+/// How many pages the software TLB's entries are, as far as windows' cost goes: 2 MiB that will be mapped as one are
 /// [`LARGE_COST`] pages.
-fn pages_in(tlb: &[TlbEntry], filled: &[u16], mappings: &Mappings) -> u64 {
+fn pages_in(tlb: &[TlbEntry], filled: &Filled, mappings: &Mappings) -> u64 {
     /// Pages of a block, whether its mapping is large, and where they are, if alike.
     struct Block(u64, bool, Option<u64>);
     let mut blocks = HashMap::<u64, Block, Words>::default();
-    for &index in filled {
-        let TlbEntry { read: va, phys, addend, .. } = tlb[usize::from(index)];
-        if phys & USED == 0 || va & (PAGE - 1) != 0 {
-            continue;
-        }
+    for TlbEntry { read: va, addend, .. } in filled.entries(tlb).filter(|entry| entry.read & (PAGE - 1) == 0) {
         let Block(pages, _, place) = blocks.entry(va & !(LARGE - 1)).or_insert_with(|| {
             let large = mappings.size_at(va).is_some_and(|bits| 1 << bits >= LARGE);
             Block(0, large, Some(addend))
@@ -185,7 +183,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Entries again say what windows there are.
     pub(crate) fn refresh_spans(&mut self) {
         for mode in 0..MMU_MODES {
-            for index in 0..SPANS {
+            // Entries get their names in order.
+            let named = |host: &HostMmu| host.names[mode].iter().take_while(|name| **name != NAMELESS).count();
+            for index in 0..self.host.as_ref().map_or(0, named) {
                 self.refresh_span(mode, index);
             }
         }
@@ -331,11 +331,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return;
         }
         add(&self.stats().windows_opened, 1);
-        let filled = core::mem::take(&mut self.filled[mode]);
-        for &index in &filled {
-            let TlbEntry { read: va, phys, .. } = *self.tlb_entry(mode, index.into());
+        let pages: Vec<u64> = filled.entries(tlb).map(|entry| entry.read).filter(|va| va & (PAGE - 1) == 0).collect();
+        for va in pages {
             let mapped = |host: &HostMmu| host.windows.maps(mode, space, va);
-            if phys & USED == 0 || va & (PAGE - 1) != 0 || self.host.as_ref().is_some_and(mapped) {
+            if self.host.as_ref().is_some_and(mapped) {
                 continue;
             }
             // SAFETY: the block lives as long as `self`; the guest model gets the only reference.
@@ -347,7 +346,6 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 self.join_if_crowded(cpu, mode, va, &mapping);
             }
         }
-        self.filled[mode] = filled;
         self.refresh_spans();
         self.restyle_regions();
     }
@@ -373,14 +371,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Another address space is the current one from now on.
     pub(crate) fn leave_space(&mut self, to: u64) {
-        self.count_run();
         let from = core::mem::replace(&mut self.space, to);
-        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
-            demand.enter(from, to);
+        if let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() {
+            demand.enter(from, to, || shared.platform.tsc());
         }
     }
 
-    /// The current address space has run until now; it changes, or the guest begins to wait.
+    /// The current address space has run until now; the guest begins to wait.
     pub(crate) fn count_run(&mut self) {
         if let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() {
             demand.count(shared.platform.tsc());
