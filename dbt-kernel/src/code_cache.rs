@@ -252,7 +252,15 @@ mod tests {
     }
 
     fn block(entry: u64) -> CompiledBlock {
-        CompiledBlock { entry, code_len: 64, insns: 1, end: BlockEnd::Other, jumps: [Jump::default(); 2] }
+        CompiledBlock {
+            entry,
+            code_len: 64,
+            cold: 0,
+            cold_len: 0,
+            insns: 1,
+            end: BlockEnd::Other,
+            jumps: [Jump::default(); 2],
+        }
     }
 
     #[test]

@@ -400,7 +400,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let head = shared.jit.redirect(block, region.entry);
         let stats = &shared.control.stats;
         add(&stats.region_insns, region.insns.into());
-        add(&stats.region_bytes, region.code_len.into());
+        add(&stats.region_bytes, region.bytes());
         let (entry, key, space) = (region.entry, context.key, self.space);
         let region = Region {
             tree: Arc::new(tree),

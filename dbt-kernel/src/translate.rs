@@ -196,7 +196,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let stats = &self.shared().control.stats;
             add(&stats.blocks_translated, 1);
             add(&stats.insns_translated, block.insns.into());
-            add(&stats.code_bytes, block.code_len.into());
+            add(&stats.code_bytes, block.bytes());
         }
         for jump in jumps {
             self.link(jump, &run);

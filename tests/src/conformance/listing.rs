@@ -41,16 +41,17 @@ impl Lister {
 
     /// The code of a block with that one instruction, at EL1 with everything enabled.
     pub fn list(&mut self, word: u32) -> Listing {
-        let code = host_block(&mut self.jit, word);
-        let mut decoder = Decoder::with_ip(64, &code, 0, DecoderOptions::NONE);
-        let mut list: Vec<Instruction> = decoder.iter().collect();
+        let parts = host_block(&mut self.jit, word);
+        let decoded = parts.iter().flat_map(|(at, code)| Decoder::with_ip(64, code, *at, DecoderOptions::NONE));
+        let mut list: Vec<Instruction> = decoded.collect();
+        let inside = |address: u64| parts.iter().any(|(at, code)| (*at..*at + code.len() as u64).contains(&address));
         // Constants stand behind the code.
         let constants = list.iter().filter(|i| i.is_ip_rel_memory_operand()).map(Instruction::ip_rel_memory_address);
-        let end = constants.filter(|a| (*a as usize) < code.len()).min().unwrap_or(code.len() as u64);
+        let end = constants.filter(|a| inside(*a)).min().unwrap_or(u64::MAX);
         list.retain(|i| i.ip() < end);
         let targets: BTreeMap<u64, usize> = list
             .iter()
-            .filter(|i| is_jump(i) && (i.near_branch_target() as usize) < code.len())
+            .filter(|i| is_jump(i) && inside(i.near_branch_target()))
             .map(|i| i.near_branch_target())
             .collect::<std::collections::BTreeSet<_>>()
             .into_iter()

@@ -223,11 +223,12 @@ pub fn compiler(features: HostFeatures) -> Jit {
     unsafe { Jit::new(config, code.cast(), SIZE) }
 }
 
-/// The code of a block with one instruction, at EL1 with floating point and pointer authentication enabled.
+/// The code of a block with one instruction, at EL1 with floating point and pointer authentication enabled: what runs and what is out of
+/// line, with the distance from the first.
 ///
 /// # Panics
 /// The block is larger than the code memory.
-pub fn host_block(jit: &mut Jit, word: u32) -> Vec<u8> {
+pub fn host_block(jit: &mut Jit, word: u32) -> [(u64, Vec<u8>); 2] {
     let mut state = Armv8::reset_state();
     state.cpacr_el1 = 3 << 20;
     state.sctlr_el1 |= sctlr::EN_IA | sctlr::EN_IB | sctlr::EN_DA | sctlr::EN_DB;
@@ -239,7 +240,8 @@ pub fn host_block(jit: &mut Jit, word: u32) -> Vec<u8> {
     builder.begin_insn(CODE);
     let _ = isa::translate(&mut builder, word, CODE, state.context());
     let block = builder.finish(CODE + 4).expect("there is room");
-    jit.code(&block).to_vec()
+    let [hot, cold] = jit.code(&block).map(<[u8]>::to_vec);
+    [(0, hot), (block.cold - block.entry, cold)]
 }
 
 fn begin(jit: &mut Jit, pc: u64, context: u64, region: Option<RegionContext>) -> Builder<'_> {
@@ -503,7 +505,7 @@ impl Machine {
 }
 
 fn make_room(jit: &mut Jit) {
-    if jit.capacity() - jit.used() < 1 << 17 {
+    if jit.room() < 1 << 17 {
         jit.reset();
     }
 }

@@ -53,7 +53,7 @@ use crate::runtime::{MMU_MODES, Runtime, SPANS};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use asm::{Alu, Asm, Cc, RAX, RCX};
+use asm::{Alu, Asm, Cc, Mark, RAX, RCX};
 use build::Build;
 use core::mem::offset_of;
 use ir::{Code, Ir, NO_RESULT, Op, Val};
@@ -111,9 +111,12 @@ pub struct BlockContext {
 /// A translated block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompiledBlock {
-    /// Host address.
+    /// Host address, and bytes there.
     pub entry: u64,
     pub code_len: u32,
+    /// The same of what is out of line: slow paths and what else is seldom run.
+    pub cold: u64,
+    pub cold_len: u32,
     /// Guest instructions.
     pub insns: u32,
     pub end: BlockEnd,
@@ -192,6 +195,20 @@ fn cycles() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// Where in a code buffer of `len` bytes the part begins that has what is out of line: as much as what runs.
+#[must_use]
+pub const fn cold_part(len: usize) -> usize {
+    len / 2
+}
+
+impl CompiledBlock {
+    /// Bytes of code.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.code_len) + u64::from(self.cold_len)
+    }
+}
+
 /// The code buffer has no room for the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeFull;
@@ -223,7 +240,8 @@ pub struct Jit {
     cfg: JitConfig,
     build: Build,
     generator: Gen,
-    first: usize,
+    /// The buffer with the thunks only.
+    empty: Mark,
     /// Blocks that wait to be compiled.
     kept: VecDeque<(Box<Ir>, Recorded)>,
     /// Memory for more.
@@ -274,9 +292,11 @@ impl Jit {
         };
         let mut generator = Gen::new(asm, shared);
         generator.shared.thunks = generator.emit_thunks();
-        let first = generator.asm.pos();
+        // In the same lines and pages as what runs, slow paths would push it out of the processor's caches.
+        generator.asm.split(cold_part(len));
+        let empty = generator.asm.mark();
         let build = Build::new(cfg.layout);
-        Jit { cfg, build, generator, first, kept: VecDeque::new(), spare: Vec::new() }
+        Jit { cfg, build, generator, empty, kept: VecDeque::new(), spare: Vec::new() }
     }
 
     /// Runs translated code at host address `code` until it leaves; `Runtime::exit_*` then say why.
@@ -390,26 +410,23 @@ impl Jit {
 
     /// Forgets all code but the thunks.
     pub fn reset(&mut self) {
-        self.generator.asm.set_pos(self.first);
+        self.generator.asm.rewind(self.empty);
         self.generator.sites.0.clear();
     }
 
-    /// Bytes of the buffer in use.
+    /// Bytes of the buffer that any block may still take.
     #[must_use]
-    pub fn used(&self) -> usize {
-        self.generator.asm.pos()
+    pub fn room(&self) -> usize {
+        self.generator.asm.room()
     }
 
+    /// The code of a block, for listings: what runs, and what is out of line, constants last.
     #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.generator.asm.capacity()
-    }
-
-    /// The code of a block, for listings.
-    #[must_use]
-    pub fn code(&self, block: &CompiledBlock) -> &[u8] {
-        let at = (block.entry - self.generator.asm.addr(0)) as usize;
-        self.generator.asm.bytes(at, at + block.code_len as usize)
+    pub fn code(&self, block: &CompiledBlock) -> [&[u8]; 2] {
+        [(block.entry, block.code_len), (block.cold, block.cold_len)].map(|(address, len)| {
+            let at = (address - self.generator.asm.addr(0)) as usize;
+            self.generator.asm.bytes(at, at + len as usize)
+        })
     }
 }
 
@@ -552,7 +569,7 @@ impl Gen {
         self.find_normal();
         self.start_places();
         self.clock.ends(|p| &mut p.optimise);
-        let (before, first_site) = (self.asm.pos(), self.sites.0.len());
+        let (before, first_site) = (self.asm.mark(), self.sites.0.len());
         self.asm.align(16);
         let start = self.asm.pos();
         let events = self.rt(offset_of!(Runtime, events));
@@ -581,6 +598,9 @@ impl Gen {
             self.asm.bind(site);
             self.exit_to(pc);
         }
+        let code_len = (self.asm.pos() - start) as u32;
+        self.asm.change_part();
+        let cold = self.asm.pos();
         // They lead to those of accesses.
         self.emit_reach_stubs();
         self.emit_mem_stubs();
@@ -602,14 +622,15 @@ impl Gen {
         self.asm.mov_ri(RAX, self.shared.block_pc);
         self.asm.jmp_to(if hot.is_some() { thunks.head } else { thunks.events });
         self.emit_constants();
+        let cold_len = (self.asm.pos() - cold) as u32;
+        self.asm.change_part();
         self.clock.ends(|p| &mut p.cold);
         if self.asm.full() || self.failed {
             debug_assert!(!self.failed, "register allocation failed\n{}", self.ir);
-            self.asm.set_pos(before);
+            self.asm.rewind(before);
             self.sites.0.truncate(first_site);
             return Err(CodeFull);
         }
-        let code_len = (self.asm.pos() - start) as u32;
         let end = match self.ir.ops.last() {
             Some(op) if op.code == Code::GotoInd => BlockEnd::Indirect,
             Some(op) if op.code == Code::Goto => {
@@ -619,7 +640,8 @@ impl Gen {
             }
             _ => BlockEnd::Other,
         };
-        Ok(CompiledBlock { entry: self.asm.addr(start), code_len, insns, end, jumps: self.first_jumps() })
+        let (entry, cold) = (self.asm.addr(start), self.asm.addr(cold));
+        Ok(CompiledBlock { entry, code_len, cold, cold_len, insns, end, jumps: self.first_jumps() })
     }
 
     /// Adds to a counter of the runtime.

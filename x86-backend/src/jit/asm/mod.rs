@@ -15,13 +15,29 @@ pub use operands::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fixup(pub u32);
 
-/// Writes into a buffer it does not own; whoever made it guarantees `cap` writable bytes at `base`.
+/// Writes into a buffer it does not own; whoever made it guarantees `cap` writable bytes at `base`. The buffer may have two parts, of
+/// which one is written at a time.
 pub struct Asm {
     base: *mut u8,
-    pos: usize,
     cap: usize,
+    /// Where the next instruction goes, and where the part ends.
+    pos: usize,
+    end: usize,
+    /// The same of the other part.
+    other: Part,
     full: bool,
 }
+
+/// Where a part of the buffer goes on, and where it ends.
+#[derive(Clone, Copy)]
+struct Part {
+    pos: usize,
+    end: usize,
+}
+
+/// How far both parts of a buffer are used.
+#[derive(Clone, Copy)]
+pub struct Mark([usize; 2]);
 
 /// All of an instruction but its mandatory prefix, its operand in a register or memory and the constant's value, packed so that it travels in
 /// a register: the REX prefix's bits (0x40 if it is needed in any case) and the opcode bytes, the first lowest (32 bits); how many with the
@@ -91,15 +107,34 @@ impl Asm {
     /// `base` must point to `cap` bytes that stay writable and unshared for the emitter's life.
     #[must_use]
     pub unsafe fn new(base: *mut u8, cap: usize) -> Self {
-        Self { base, pos: 0, cap, full: false }
+        Self { base, cap, pos: 0, end: cap, other: Part { pos: cap, end: cap }, full: false }
+    }
+    /// From `at` on the buffer is another part.
+    pub fn split(&mut self, at: usize) {
+        let at = at.clamp(self.pos, self.cap);
+        (self.end, self.other) = (at, Part { pos: at, end: self.cap });
+    }
+    /// What follows goes into the other part.
+    pub fn change_part(&mut self) {
+        let Part { pos, end } = core::mem::replace(&mut self.other, Part { pos: self.pos, end: self.end });
+        (self.pos, self.end) = (pos, end);
+    }
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark([self.pos, self.other.pos])
+    }
+    /// Forgets what was written since `mark` was taken, of the same part.
+    pub fn rewind(&mut self, Mark([pos, other]): Mark) {
+        (self.pos, self.other.pos, self.full) = (pos, other, false);
+    }
+    /// Bytes that both parts have left.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        (self.end - self.pos).min(self.other.end - self.other.pos)
     }
     #[must_use]
     pub fn pos(&self) -> usize {
         self.pos
-    }
-    pub fn set_pos(&mut self, pos: usize) {
-        self.pos = pos.min(self.cap);
-        self.full = false;
     }
     #[must_use]
     pub fn full(&self) -> bool {
@@ -117,9 +152,9 @@ impl Asm {
     /// The bytes emitted in a range, for printing.
     #[must_use]
     pub fn bytes(&self, from: usize, to: usize) -> &[u8] {
-        let to = to.min(self.pos);
+        let to = to.min(self.cap);
         let from = from.min(to);
-        // SAFETY: `from..to` lies below `pos`, all of it inside the buffer and written.
+        // SAFETY: inside the buffer, whose bytes all have values.
         unsafe { core::slice::from_raw_parts(self.base.add(from), to - from) }
     }
 
@@ -130,7 +165,7 @@ impl Asm {
     }
     #[inline(always)]
     fn cursor_for(&mut self, room: usize) -> Option<Cursor> {
-        if self.pos + room > self.cap {
+        if self.pos + room > self.end {
             self.full = true;
             return None;
         }
@@ -155,13 +190,15 @@ impl Asm {
     pub fn prefetch(&self) {
         const LINE: usize = 64;
         // Those before were announced by the block before.
-        for line in 4..12 {
-            let at = self.pos + line * LINE;
-            if at < self.cap {
-                // SAFETY: a prefetch changes nothing, and the address is inside the buffer.
-                unsafe {
-                    core::arch::asm!("prefetchw [{}]", in(reg) self.base.add(at), options(nostack, preserves_flags))
-                };
+        for pos in [self.pos, self.other.pos] {
+            for line in 2..6 {
+                let at = pos + line * LINE;
+                if at < self.cap {
+                    // SAFETY: a prefetch changes nothing, and the address is inside the buffer.
+                    unsafe {
+                        core::arch::asm!("prefetchw [{}]", in(reg) self.base.add(at), options(nostack, preserves_flags))
+                    };
+                }
             }
         }
     }

@@ -132,11 +132,33 @@ fn indirect_branches_arrive_under_keys_of_their_own() {
 }
 
 #[test]
+fn what_is_seldom_run_is_apart_from_what_runs() {
+    let mut c = Compiler::new(host_features(), false);
+    let mut before: Option<CompiledBlock> = None;
+    for _ in 0..10 {
+        let block = c.compile(START + 4, |b| {
+            let a = b.get(slot(0, 1));
+            let v = b.load(64, a, Access::empty())?;
+            b.put(slot(0, 2), v);
+            Ok(())
+        });
+        let ends =
+            |block: &CompiledBlock| (block.entry + u64::from(block.code_len), block.cold + u64::from(block.cold_len));
+        assert!(
+            block.code_len > 16 && block.cold_len > 16 && block.bytes() == (block.code_len + block.cold_len).into()
+        );
+        assert!(before.is_none_or(|before| block.entry - ends(&before).0 < 16 && block.cold == ends(&before).1));
+        assert!(ends(&block).0 < block.cold);
+        before = Some(block);
+    }
+}
+
+#[test]
 fn a_full_buffer_is_reported_and_left_alone() {
     let mut c = Compiler::new(host_features(), false);
     let mut blocks = 0;
     let full = loop {
-        let used = c.jit.used();
+        let room = c.jit.room();
         let mut b = c.jit.begin(Compiler::context());
         b.begin_insn(START);
         for i in 0..200 {
@@ -146,7 +168,7 @@ fn a_full_buffer_is_reported_and_left_alone() {
         }
         match b.finish(START + 4) {
             Ok(_) => blocks += 1,
-            Err(_) => break c.jit.used() == used,
+            Err(_) => break c.jit.room() == room,
         }
     };
     assert!(full && blocks > 10);
