@@ -1,11 +1,15 @@
 //! Medians and means.
 
-/// The middle figure; of an even number the higher of the two. NaN of nothing.
+/// The middle figure; of an even number halfway between the two. NaN of nothing.
 #[must_use]
 pub fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let (below, above) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
+    match (sorted.get(below), sorted.get(above)) {
+        (Some(below), Some(above)) => f64::midpoint(*below, *above),
+        _ => f64::NAN,
+    }
 }
 
 /// The geometric mean of ratios, which treats "twice as fast" and "half as fast" alike. `None` of nothing.
@@ -22,7 +26,7 @@ mod tests {
     #[test]
     fn medians() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), 3.0);
+        assert_eq!((median(&[4.0, 1.0, 3.0, 2.0]), median(&[7.0])), (2.5, 7.0));
         assert!(median(&[]).is_nan());
     }
 
