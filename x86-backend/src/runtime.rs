@@ -11,8 +11,9 @@ use core::sync::atomic::AtomicU32;
 /// The pinned register points this many bytes into the vCPU block.
 pub const STATE_BIAS: i32 = 128;
 
-/// Software TLB entries per MMU mode. A power of two; they reach 64 MiB, what a program with large tables works on.
-pub const TLB_ENTRIES: usize = 16384;
+/// Software TLB entries per MMU mode. A power of two; they reach 256 MiB, so that the heaps of a few threads, which begin at multiples
+/// of 64 MiB, have places of their own.
+pub const TLB_ENTRIES: usize = 65536;
 /// MMU modes: translation regimes times rights that a guest can be in ([`crate::guest::Guest::mmu_mode`]).
 pub const MMU_MODES: usize = 4;
 /// Entries of the jump cache. A power of two; a kernel and its programs have tens of thousands of jump targets in use.

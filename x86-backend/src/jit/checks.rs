@@ -231,6 +231,7 @@ impl Gen {
     fn leaves_alone(what: EvalOp) -> bool {
         match what {
             EvalOp::IntToFp { n: 32 | 64, fbits: 0..=64, fmt, .. } => Self::format(fmt, 1).is_some(),
+            EvalOp::FpUn { op: FpUnOp::RecipEstimate | FpUnOp::RsqrtEstimate, fmt: FpFmt::F32, .. } => true,
             _ => false,
         }
     }

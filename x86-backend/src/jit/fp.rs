@@ -203,7 +203,7 @@ impl Gen {
     }
 
     /// An operand as the shape's instructions need it.
-    fn fp_source(&mut self, s: Xmm, shape: Shape) -> Xmm {
+    pub(super) fn fp_source(&mut self, s: Xmm, shape: Shape) -> Xmm {
         if shape != Shape::Half {
             return s;
         }
@@ -213,7 +213,7 @@ impl Gen {
     }
 
     /// Clears what a half-width operation computed in vain.
-    fn fp_finish(&mut self, d: Xmm, shape: Shape) {
+    pub(super) fn fp_finish(&mut self, d: Xmm, shape: Shape) {
         if shape == Shape::Half {
             self.asm.movq_xx(d, d);
         }
@@ -231,7 +231,7 @@ impl Gen {
     }
 
     /// Jumps when any lane of a mask is set.
-    fn jump_any(&mut self, mask: Xmm) -> Fixup {
+    pub(super) fn jump_any(&mut self, mask: Xmm) -> Fixup {
         let g = self.scratch();
         self.asm.ins(Opc::new(0, 1, 0x50), false, g.0, mask, 0, 0);
         self.asm.test_rr(false, g, g);
@@ -265,7 +265,7 @@ impl Gen {
     }
 
     /// Has the operation evaluated out of line when one of the jumps is taken.
-    fn slow_eval(&mut self, op: Op, jumps: [Option<Fixup>; 3], args: [Xmm; 3], result: Operand) {
+    pub(super) fn slow_eval(&mut self, op: Op, jumps: [Option<Fixup>; 3], args: [Xmm; 3], result: Operand) {
         let mut operands = [Operand::None; 3];
         for (o, x) in operands.iter_mut().zip(args).take(op.operands()) {
             *o = Operand::Xmm(x);
@@ -369,6 +369,10 @@ impl Gen {
                 let jump = self.jump_unordered(f, shape, d, d);
                 self.fp_finish(d, shape);
                 self.slow_eval(op, [Some(jump), None, None], args, Operand::Xmm(d));
+                true
+            }
+            FpUnOp::RecipEstimate | FpUnOp::RsqrtEstimate if !f.wide => {
+                self.lower_estimate(v, op, kind == FpUnOp::RsqrtEstimate, shape);
                 true
             }
             FpUnOp::RecipEstimate | FpUnOp::RsqrtEstimate | FpUnOp::RecipExponent => false,

@@ -22,6 +22,7 @@ mod checks;
 mod control;
 mod denormals;
 mod emit_impl;
+mod estimates;
 mod features;
 mod flags;
 mod fp;

@@ -104,9 +104,9 @@ const fn shift_row(e: u32) -> u8 {
         _ => 0x71,
     }
 }
-const SHR: u8 = 2;
+pub(super) const SHR: u8 = 2;
 const SAR: u8 = 4;
-const SHL: u8 = 6;
+pub(super) const SHL: u8 = 6;
 
 /// Offset of PMOVZX/PMOVSX from lanes of `e` bits to the double width.
 const fn extension_row(e: u32) -> u8 {
@@ -161,7 +161,7 @@ impl Gen {
             None => self.failed = true,
         }
     }
-    fn vshift_imm(&mut self, kind: u8, e: u32, d: Xmm, s: Xmm, n: u32) {
+    pub(super) fn vshift_imm(&mut self, kind: u8, e: u32, d: Xmm, s: Xmm, n: u32) {
         let op = p(shift_row(e));
         if self.has(HostFeatures::AVX) {
             self.asm.vex(op, false, kind, d.0, s, Some(n as u8));

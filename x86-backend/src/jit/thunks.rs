@@ -24,6 +24,8 @@ pub struct Thunks {
     pub slow: [[usize; 2]; 4],
     /// The reference semantics of one operation.
     pub eval: usize,
+    /// Tables of estimates of reciprocals, of reciprocal square roots.
+    pub estimates: [usize; 2],
 }
 
 const CALLEE_SAVED: [Gpr; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -111,6 +113,7 @@ impl Gen {
         t.eval = self.asm.pos();
         self.emit_eval();
         self.asm.align(16);
+        t.estimates = self.emit_estimates();
         t
     }
 

@@ -326,7 +326,10 @@ impl<B: Executor> Run<'_, B> {
                 let (a, c) = (val(b, &self.pool, n, x), val(b, &self.pool, n, y));
                 let v = match z % 8 {
                     0 | 1 => b.fp_fma(fmt, lanes, a, c, a),
-                    2 => b.fp_un(FpUnOp::Sqrt, fmt, lanes, a),
+                    2 => {
+                        let op = [FpUnOp::Sqrt, FpUnOp::RecipEstimate, FpUnOp::RsqrtEstimate][y as usize % 3];
+                        b.fp_un(op, fmt, lanes, a)
+                    }
                     3 => b.fp_bin([Div, Max, Abd, RecipStep, RsqrtStep][y as usize % 5], fmt, lanes, a, c),
                     i => b.fp_bin([Add, Mul, Sub, Mul][i as usize % 4], fmt, lanes, a, c),
                 };
