@@ -10,6 +10,40 @@ use x86_backend::runtime::PAGE_BITS;
 /// Size of the pages code is tracked in.
 pub const PAGE: u64 = 1 << PAGE_BITS;
 
+/// At which indices of the software TLB, of any MMU mode, an entry may permit writes to a page: at most two, or anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writable(u32);
+
+impl Writable {
+    pub const ANYWHERE: Self = Self(u32::MAX);
+    const FIELD: u32 = 16;
+
+    /// One more than each index; 0: none.
+    fn fields(self) -> [u32; 2] {
+        [self.0 & 0xffff, self.0 >> Self::FIELD]
+    }
+
+    /// `None`: anywhere.
+    pub fn indices(self) -> Option<impl Iterator<Item = usize>> {
+        let some = self.fields().into_iter().filter(|field| *field != 0).map(|field| field as usize - 1);
+        (self != Self::ANYWHERE).then_some(some)
+    }
+
+    /// At `index`, too.
+    #[must_use]
+    pub fn and(self, index: usize) -> Self {
+        let field = index as u32 + 1;
+        match self.fields() {
+            fields if field > 0xffff || self == Self::ANYWHERE || !fields.contains(&0) && !fields.contains(&field) => {
+                Self::ANYWHERE
+            }
+            fields if fields.contains(&field) => self,
+            [0, _] => Self(self.0 | field),
+            _ => Self(self.0 | field << Self::FIELD),
+        }
+    }
+}
+
 struct Region {
     base: u64,
     size: u64,
@@ -18,8 +52,8 @@ struct Region {
     frame: u64,
     /// One bit per page: holds translated code.
     code: Vec<u64>,
-    /// One bit per page: an entry of the software TLB may permit writes to it.
-    writable: Vec<u64>,
+    /// By page.
+    writable: Vec<Writable>,
 }
 
 /// All RAM of the machine.
@@ -42,7 +76,7 @@ impl Ram {
                 host: r.engine_addr as *mut u8,
                 frame: r.vm_phys,
                 code: vec![0; (r.size / PAGE).div_ceil(64) as usize],
-                writable: vec![0; (r.size / PAGE).div_ceil(64) as usize],
+                writable: vec![Writable::default(); r.size.div_ceil(PAGE) as usize],
             })
             .collect();
         Self { regions }
@@ -93,26 +127,15 @@ impl Ram {
     /// Records whether the page holds translated code; gives what was recorded before.
     pub fn set_code(&mut self, phys: u64, holds: bool) -> bool {
         let Some((r, word, bit)) = self.page_bit(phys) else { return false };
-        Self::set_bit(&mut self.regions[r].code[word], bit, holds)
-    }
-
-    fn set_bit(word: &mut u64, bit: u64, on: bool) -> bool {
+        let word = &mut self.regions[r].code[word];
         let before = *word & bit != 0;
-        *word = if on { *word | bit } else { *word & !bit };
+        *word = if holds { *word | bit } else { *word & !bit };
         before
     }
 
-    /// Records whether some entry of the software TLB may permit writes to the page; gives what was recorded before.
-    pub fn set_writable(&mut self, phys: u64, may: bool) -> bool {
-        let Some((r, word, bit)) = self.page_bit(phys) else { return false };
-        Self::set_bit(&mut self.regions[r].writable[word], bit, may)
-    }
-
-    /// No entry permits writes to any page any more.
-    pub fn clear_writable(&mut self) {
-        for region in &mut self.regions {
-            region.writable.fill(0);
-        }
+    /// Where entries of the software TLB may permit writes to the page.
+    pub fn writable(&mut self, phys: u64) -> Option<&mut Writable> {
+        self.regions.iter_mut().find_map(|r| r.writable.get_mut((phys.checked_sub(r.base)? / PAGE) as usize))
     }
 
     /// No page holds code any more.
@@ -161,14 +184,20 @@ mod tests {
     }
 
     #[test]
-    fn writable_bits_say_what_was_before_and_are_cleared_together() {
+    fn a_page_is_writable_at_two_places_or_anywhere() {
+        let at = |w: Writable| w.indices().map(Iterator::collect::<Vec<_>>);
+        let none = Writable::default();
+        assert_eq!(at(none), Some(vec![]));
+        assert_eq!(at(none.and(0).and(0xfffe).and(0)), Some(vec![0, 0xfffe]));
+        assert_eq!(at(none.and(0xfffe).and(7)), Some(vec![0xfffe, 7]));
+        assert_eq!(at(none.and(1).and(2).and(3)), None);
+        assert_eq!(at(none.and(1).and(0xffff)), None);
+        assert_eq!(at(Writable::ANYWHERE.and(1)), None);
         let mut buffer = vec![0u8; 8192];
         let mut ram = ram(&mut buffer, 0x4000_0000);
-        assert!(!ram.set_writable(0x4000_1234, true) && ram.set_writable(0x4000_1000, true));
-        assert!(!ram.set_writable(0x4000_0fff, false), "another page");
-        assert!(ram.set_writable(0x4000_1fff, false) && !ram.set_writable(0x4000_1fff, true));
-        ram.clear_writable();
-        assert!(!ram.set_writable(0x4000_1000, false));
-        assert!(!ram.set_writable(0x8000_0000, true), "no RAM");
+        *ram.writable(0x4000_1234).expect("RAM") = none.and(5);
+        assert_eq!(ram.writable(0x4000_1fff).copied(), Some(none.and(5)));
+        assert_eq!(ram.writable(0x4000_0fff).copied(), Some(none), "another page");
+        assert!(ram.writable(0x8000_0000).is_none() && ram.writable(0x3fff_ffff).is_none(), "no RAM");
     }
 }

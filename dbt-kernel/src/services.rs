@@ -4,6 +4,7 @@ use crate::dispatch::jump_index;
 use crate::filled::{Filled, PRIVATE};
 use crate::machine::Cpu;
 use crate::platform::Platform;
+use crate::ram::Writable;
 use crate::shared::{add, host_feature, stopped};
 use core::fmt::Write;
 use core::sync::atomic::Ordering;
@@ -19,6 +20,11 @@ pub(crate) fn second_place(va: u64) -> usize {
     let page = (va & ADDRESS) >> PAGE_BITS;
     let above = (page >> TLB_ENTRIES.trailing_zeros()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     (page ^ above ^ (TLB_ENTRIES as u64 / 2)) as usize & (TLB_ENTRIES - 1)
+}
+
+/// Whether an entry permits writes to the page at `phys`.
+fn permits_writes(entry: &TlbEntry, phys: u64) -> bool {
+    entry.write != TlbEntry::INVALID && (entry.phys ^ phys) >> PAGE_BITS == 0
 }
 
 type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
@@ -98,7 +104,6 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let (filled, tlb) = self.filled_places(mode);
             filled.drop_all(tlb);
         }
-        self.shared().ram.clear_writable();
         self.data_mappings.clear();
     }
 
@@ -131,9 +136,6 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             addend,
             phys: (mapping.phys - offset) | if mapping.global { 0 } else { PRIVATE },
         };
-        if entry.write != TlbEntry::INVALID {
-            self.shared().ram.set_writable(mapping.phys, true);
-        }
         self.place_entry(mode, page, entry);
         if mapping.size_bits > PAGE_BITS {
             self.data_mappings.note(va, mapping.size_bits);
@@ -162,6 +164,27 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn set_entry(&mut self, mode: usize, index: usize, entry: TlbEntry) {
         let (filled, tlb) = self.filled_places(mode);
         filled.set(tlb, index % TLB_ENTRIES, entry);
+        if entry.write != TlbEntry::INVALID {
+            self.note_writable(entry.phys, index % TLB_ENTRIES);
+        }
+    }
+
+    /// An entry at `index` permits writes to the page at `phys`.
+    fn note_writable(&mut self, phys: u64, index: usize) {
+        let Some(&mut before) = self.shared().ram.writable(phys) else { return };
+        let mut now = before.and(index);
+        if now == Writable::ANYWHERE
+            && let Some(others) = before.indices()
+        {
+            // Perhaps they are there no more.
+            let still = |other: &usize| {
+                (0..MMU_MODES).map(|mode| *self.tlb_entry(mode, *other)).any(|entry| permits_writes(&entry, phys))
+            };
+            now = others.filter(still).fold(Writable::default().and(index), Writable::and);
+        }
+        if let Some(writable) = self.shared().ram.writable(phys) {
+            *writable = now;
+        }
     }
 
     /// The entry in the second place of `va` goes back to the first.
@@ -175,15 +198,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Writes to the page at `phys` must take the slow path from now on: it holds translated code.
     pub(crate) fn protect_page(&mut self, phys: u64) {
-        let page = phys >> PAGE_BITS;
-        // Most code is never written through the TLB: looking at every entry for each of its pages would be dear.
-        let modes = if self.shared().ram.set_writable(phys, false) { MMU_MODES } else { 0 };
-        for mode in 0..modes {
+        let writable = self.shared().ram.writable(phys).map(core::mem::take).unwrap_or_default();
+        // Looking at every entry for each page of code would be dear.
+        for mode in 0..MMU_MODES {
             let (filled, tlb) = self.filled_places(mode);
-            for index in filled.places() {
-                if tlb[index].phys >> PAGE_BITS == page {
+            let protect = |index: usize| {
+                if permits_writes(&tlb[index], phys) {
                     tlb[index].write = TlbEntry::INVALID;
                 }
+            };
+            match writable.indices() {
+                Some(indices) => indices.for_each(protect),
+                None => filled.places().for_each(protect),
             }
         }
         self.protect_windows(phys);
@@ -439,7 +465,8 @@ mod tests {
     #[test]
     fn pages_that_share_a_first_place_have_different_second_ones() {
         let first = |va: u64| (va >> PAGE_BITS) as usize & (TLB_ENTRIES - 1);
-        let heaps: Vec<u64> = (0..16).map(|i| 0xffff_a001_5000 + (i << 26)).collect();
+        let reach = (TLB_ENTRIES as u64) << PAGE_BITS;
+        let heaps: Vec<u64> = (0..16).map(|i| 0xffff_a001_5000 + i * reach).collect();
         let mut places: Vec<usize> = heaps.iter().map(|va| second_place(*va)).collect();
         assert!(heaps.iter().all(|va| first(*va) == first(heaps[0]) && second_place(*va) != first(*va)));
         places.sort_unstable();

@@ -392,6 +392,69 @@ fn code_behind_a_call_is_rewritten() {
     assert_eq!(outcome.r[1], (0..40).fold(0, turn));
 }
 
+/// Code that is rewritten through more virtual addresses than the engine remembers for a page, by turns.
+#[test]
+fn code_with_many_aliases_is_rewritten() {
+    // A call synchronises; anything else ends.
+    let vector = "
+            addi r12, r12, #-2
+            bz   r12, back
+            sys  #0
+        back:
+            addi lr, lr, #4
+            sys  #2";
+    let write = |page: &str, source: &str, n: u32| {
+        format!(
+            "stw  {source}, [{page}, #0]
+            sys  #0x10
+            addi lr, zero, #behind{n}
+            br   r9
+        behind{n}:\n"
+        )
+    };
+    let aliases = [("r4", "r3"), ("r5", "r2"), ("r6", "r3"), ("r7", "r2"), ("r8", "r3")];
+    let writes: String = (0..).zip(aliases).map(|(n, (page, source))| write(page, source, n)).collect();
+    let program = format!(
+        "{TO_USER}
+            addi r11, zero, #40
+            ldw  r2, [zero, #first]
+            ldw  r3, [zero, #second]
+            addi r4, zero, #0x4000
+            addi r5, zero, #0x5000
+            addi r6, zero, #0x6000
+            addi r7, zero, #0x7000
+            add  r8, r4, r4
+            add  r9, r4, r5
+        again:
+            // All of them at once, so that all may write then.
+            stw  r2, [r4, #0]
+            stw  r2, [r5, #0]
+            stw  r2, [r6, #0]
+            stw  r2, [r7, #0]
+            stw  r2, [r8, #0]
+            sys  #0x10
+            addi lr, zero, #written
+            br   r9
+        written:
+            {writes}
+            addi r11, r11, #-1
+            bnz  r11, again
+            .word 0xffffffff
+        first:
+            addi r1, r1, #1
+        second:
+            add  r1, r1, r1
+        .align 16
+            .quad 0, 0, 0x200d, 0, 0x20003, 0x20003, 0x20003, 0x20003, 0x20003, 0x20005
+        .align 17
+            .word 0
+            ret"
+    );
+    let outcome = check(&assemble(vector, &program));
+    let turn = |v: u64| (0..3).fold(v, |v, _| v.wrapping_add(1).wrapping_mul(2));
+    assert_eq!((outcome.r[1], outcome.r[11]), ((0..40).fold(0, |v, _| turn(v)), 0));
+}
+
 /// Two address spaces with different code and data at the same addresses, and code that is the same in both.
 #[test]
 fn address_spaces_and_modes() {
