@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const HEAP_BYTES: usize = 64 << 20;
 /// What is known of blocks takes about half as much of the heap. All that isn't guest RAM has to stay below 192 MiB.
-pub const CODE_BYTES: usize = 104 << 20;
+pub const CODE_BYTES: usize = 96 << 20;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
