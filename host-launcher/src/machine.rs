@@ -7,7 +7,8 @@ use dbt_kernel::shared::{Control, MAX_DEVICES, RamRegion, option};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub const HEAP_BYTES: usize = 64 << 20;
+/// Room for what is known of code and for four bytes of each page of guest RAM, up to 128 GiB. What isn't used isn't backed.
+pub const HEAP_BYTES: usize = 256 << 20;
 /// What is known of blocks takes about half as much of the heap. All that isn't guest RAM has to stay below 192 MiB.
 pub const CODE_BYTES: usize = 96 << 20;
 
