@@ -9,7 +9,8 @@
 //!
 //! Privileged code is the same in all address spaces, and is one here. It gets windows for its slow paths alone, and only those of
 //! times when these are much of it: a kernel goes everywhere. Where nothing but privileged code runs for long, that is the program,
-//! and gets windows for its time, too.
+//! and gets windows for its time, too. If it has come to few pages lately ([`Calm`]), as programs without an operating system do
+//! which a kernel never does, it is taken to need those that it has.
 //!
 //! Code that spends much of its time in slow paths ([`HASTE`]) is lent a part of the cost: it will hardly stop just then. All that
 //! was lent stays a small share of the time ([`LENT`]). A kernel gets nothing once it has programs to run: it leaves for them.
@@ -31,8 +32,10 @@ const TRANSLATION: u64 = 2500;
 const AGE: u64 = 20;
 /// And of privileged code that is alone, which a kernel is at first, too.
 const AGE_ALONE: u64 = 100;
-/// Pages that code is taken to need at least: its first ones are soon followed by others.
+/// Pages that code is taken to need at least: its first ones are soon followed by others, ...
 const FEW: u64 = 128;
+/// ... if it isn't settled.
+const FEW_SETTLED: u64 = 16;
 /// Slow paths are much of privileged code's time from one part in so many.
 const MUCH: u64 = 8;
 /// Windows that closed may open again when slow paths have taken so many times what they had cost, or when it is a small share.
@@ -50,8 +53,9 @@ const GRANT: u64 = 384;
 /// ... and all together no more than that and one part in so many of the time.
 const LENT: u64 = 32;
 /// Windows close when so many strikes, at first half of that and two for each page, or one for so many if it was time that opened
-/// them, ...
+/// them, or few if it was because they would hardly be struck, ...
 const FAULTS: u64 = 64;
+const FAULTS_SETTLED: u64 = 8;
 const PAGES_PER_FAULT: u64 = 8;
 /// ... took more than one part in so many of the time. A fault is one strike, an invalidated page is one, a page that the guest
 /// keeps invalidating more, and an invalidation of everything many.
@@ -77,6 +81,29 @@ pub(crate) enum Setback {
     Dropped { again: bool },
     /// The guest invalidated everything.
     AllDropped,
+}
+
+/// Since when all code hardly comes to other pages, nor is refused any: windows would not close again. Times are what all code ran.
+#[derive(Clone, Copy, Default)]
+struct Calm {
+    /// Pages it came to and accesses it was refused since the last look.
+    stirs: u64,
+    looked: u64,
+    since: u64,
+}
+
+impl Calm {
+    fn look(&mut self, ran: u64, fault_cost: u64) {
+        let lost = core::mem::take(&mut self.stirs) * FAULT * fault_cost;
+        if lost * SHARE > ran - core::mem::replace(&mut self.looked, ran) {
+            self.since = ran;
+        }
+    }
+
+    /// Whether it has been so for half of the time that it `ran`.
+    fn lasts(&self, ran: u64) -> bool {
+        ran - self.since >= ran / 2
+    }
 }
 
 /// What is known of code that runs in one MMU mode, in an address space or in all. Times are what its address space ran, or all did.
@@ -138,6 +165,7 @@ pub(crate) struct Demand {
     privileged: [bool; MMU_MODES],
     /// Other code runs, too.
     users: bool,
+    calm: Calm,
     /// Cycles that code in a hurry was lent.
     lent: u64,
     /// When the time that the current address space runs was last counted, how many changes of it there were since then, and how many
@@ -160,6 +188,7 @@ impl Demand {
             everywhere: Space::default(),
             privileged: [false; MMU_MODES],
             users: false,
+            calm: Calm::default(),
             lent: 0,
             counted: now,
             changes: 0,
@@ -243,6 +272,11 @@ impl Demand {
         asks
     }
 
+    /// Code came to a page that the software TLB didn't have, or was refused one.
+    pub fn stirred(&mut self) {
+        self.calm.stirs += 1;
+    }
+
     /// A region was made of `insns` instructions.
     pub fn translated(&mut self, mode: usize, insns: u64) {
         self.space(mode).modes[mode].insns += insns;
@@ -262,14 +296,17 @@ impl Demand {
         let (page, privileged) = (self.fault_cost, self.privileged[mode]);
         // A kernel leaves for its programs.
         let leaves = privileged && self.users;
-        let share = match (privileged, self.users) {
-            (false, _) => AGE,
-            (true, false) => AGE_ALONE,
-            (true, true) => u64::MAX,
-        };
+        self.calm.look(self.everywhere.ran, page);
+        let settled = !self.users && self.calm.lasts(self.everywhere.ran);
         let lendable = (GRANT * page + self.everywhere.ran / LENT).saturating_sub(self.lent).min(GRANT * page);
         let Space { ran, modes } = self.space(mode);
         let (ran, it) = (*ran, &mut modes[mode]);
+        let share = match privileged {
+            true if leaves => u64::MAX,
+            true if !settled => AGE_ALONE,
+            _ => AGE,
+        };
+        let few = if settled { FEW_SETTLED } else { FEW };
         if privileged && !it.open && it.slow * MUCH < ran - it.from {
             // Slow paths of another time are no evidence for this one.
             let Record { wasted, closed, insns, looked, .. } = *it;
@@ -284,18 +321,22 @@ impl Demand {
         // Who has much code to translate again, as kernels have, makes up for that himself.
         let code = it.cost(0, page);
         let enough = |pages: u64| gain + loan.min(pages * page - pages * page / OWN) >= code + pages * page;
-        if it.open || soon || !enough(FEW) {
+        if it.open || soon || !enough(few) {
             return false;
         }
         it.looked = gain / 8 * 9;
         let pages = pages();
-        let cost = it.cost(pages.max(FEW), page);
-        if pages == 0 || !enough(pages.max(FEW)) {
+        let cost = it.cost(pages.max(few), page);
+        if pages == 0 || !enough(pages.max(few)) {
             return false;
         }
         (it.open, it.lost, it.strikes, it.since, it.asks) = (true, 0, 0, age, u64::MAX);
         it.paid = it.cost(pages, page);
-        it.allowed = if it.slow > gain / 2 { (2 * pages).max(FAULTS / 2) } else { FAULTS.max(pages / PAGES_PER_FAULT) };
+        it.allowed = match it.slow > gain / 2 {
+            true => (2 * pages).max(FAULTS / 2),
+            false if settled => FAULTS_SETTLED,
+            false => FAULTS.max(pages / PAGES_PER_FAULT),
+        };
         self.lent += cost.saturating_sub(gain);
         true
     }
@@ -328,11 +369,12 @@ impl Demand {
         }
         let age = ran - it.from;
         let (lost, dear) = (it.lost, it.lost * SHARE >= age - it.since);
-        (it.lost, it.strikes, it.since, it.allowed) = (0, 0, age, FAULTS);
+        (it.lost, it.strikes, it.since, it.allowed) = (0, 0, age, it.allowed.min(FAULTS));
         if dear {
             // Translated to use windows, and back.
             let wasted = 2 * (it.wasted + lost + it.paid + it.insns * TRANSLATION);
             *it = Record { wasted, from: ran, closed: ran, ..Record::default() };
+            self.calm.since = self.everywhere.ran;
         }
         dear
     }
@@ -373,13 +415,21 @@ mod tests {
         demand
     }
 
-    /// Runs in steps of a fault's time until windows open, and gives when they did.
+    /// Runs in steps of a fault's time until windows open, and gives when they did; comes to a page at each step.
     fn opened(d: &mut Demand, mode: usize, pages: u64, slow: u64) -> u64 {
+        opened_stirred(d, mode, pages, slow, 1)
+    }
+
+    /// Comes to a page at one step in so many.
+    fn opened_stirred(d: &mut Demand, mode: usize, pages: u64, slow: u64, steps: u64) -> u64 {
         d.note_privileged(KERNEL);
         let start = d.counted;
-        for _ in 0..100_000 {
+        for step in 1..100_000 {
             let now = d.counted + COST;
             d.missed(mode, slow);
+            if step % steps == 0 {
+                d.stirred();
+            }
             d.count(now);
             if d.opens(mode, || pages) {
                 return now - start;
@@ -429,7 +479,7 @@ mod tests {
         let at = opened(&mut demand(), USER, 10 * GRANT, COST / 2);
         assert!((8 * GRANT * COST..10 * GRANT * COST * 11 / 10).contains(&(at / 2)), "{at}");
         // Slow paths long ago are no hurry.
-        let mut d = demand();
+        let mut d = kernel();
         d.missed(USER, FEW * COST / 4);
         d.count(d.counted + 2 * FEW * COST);
         assert!(!d.opens(USER, || 10));
@@ -461,6 +511,32 @@ mod tests {
         // Again after it was closed.
         (0..).find(|_| d.suffered(KERNEL, Setback::Dropped { again: true }, d.counted + COST));
         assert!(!d.is_open(KERNEL) && opened(&mut d, KERNEL, 10, 0) >= least);
+    }
+
+    #[test]
+    fn code_that_is_alone_and_calm_has_windows_for_its_time_and_the_pages_it_has() {
+        const SELDOM: u64 = u64::MAX;
+        for mode in [USER, KERNEL] {
+            let mut d = demand();
+            d.note_privileged(KERNEL);
+            d.translated(mode, 100);
+            let least = (20 * COST + 100 * TRANSLATION) * AGE;
+            let at = opened_stirred(&mut d, mode, 20, 0, SELDOM);
+            assert!((least..=least + least / 4).contains(&at), "{mode}: {at}");
+            // It comes to other pages as often as windows may fault, or more often.
+            assert!(opened_stirred(&mut demand(), mode, 20, 0, FAULT * SHARE) >= FEW * COST * AGE, "{mode}");
+            // Those who have programs to run, or are programs, are taken to need more.
+            assert!(opened_stirred(&mut kernel(), mode, 20, 0, SELDOM) >= FEW * COST * AGE, "{mode}");
+        }
+        // Until it has been calm for half of its time.
+        let mut d = demand();
+        for _ in 0..1000 {
+            d.stirred();
+            d.count(d.counted + COST);
+            assert!(!d.opens(USER, || 10));
+        }
+        let at = opened_stirred(&mut d, USER, 10, 0, SELDOM);
+        assert!((1000 * COST..=1001 * COST).contains(&at), "{at}");
     }
 
     #[test]
@@ -511,6 +587,7 @@ mod tests {
         let opened = (1..6000).find(|turn| {
             change(&mut d, turn % 3, (turn + 1) % 3);
             let asks = (0..8).filter(|_| d.missed(KERNEL, WALK)).count() > 0;
+            d.stirred();
             d.count(d.counted + 10 * WALK);
             asks && d.opens(KERNEL, || 4)
         });

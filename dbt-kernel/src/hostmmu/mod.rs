@@ -78,7 +78,7 @@ const LARGE: u64 = 2 << 20;
 const LARGE_COST: u64 = 5;
 /// One part in so many of a second after the last look whether windows open there is another one, even if the guest's code goes
 /// round a loop that never leaves it.
-const LOOKS: u64 = 64;
+const LOOKS: u64 = 256;
 /// An entry without a span.
 const NAMELESS: u64 = u64::MAX;
 
@@ -407,6 +407,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let open = |demand: &Demand| at_site && (site.is_some() || demand.is_open(mode));
         let wanted = host.demand.as_ref().is_none_or(open);
         self.note_miss(mode, WALK);
+        self.note_stir();
         if !wanted {
             return;
         }
@@ -493,6 +494,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
+    /// Windows would have faulted.
+    fn note_stir(&mut self) {
+        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
+            demand.stirred();
+        }
+    }
+
     /// An access missed the software TLB where it would not have missed a window, which took `cycles`.
     pub(crate) fn note_miss(&mut self, mode: usize, cycles: u64) {
         if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host
@@ -502,8 +510,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
-    /// The fault that brought the access here is the guest's to handle.
+    /// The guest permits no access: a fault that brought it here is the guest's to handle.
     pub(crate) fn note_guest_fault(&mut self) {
+        self.note_stir();
         if self.host.as_mut().is_some_and(|host| host.fault_site.take().is_some()) {
             add(&self.stats().window_faults_guest, 1);
         }
