@@ -5,6 +5,7 @@ use crate::platform::Platform;
 use crate::shared::{add, stopped};
 use core::sync::atomic::Ordering;
 use x86_backend::guest::Guest;
+use x86_backend::jit::Mechanisms;
 use x86_backend::runtime::{ARRIVAL_STRIDE, JUMP_ENTRIES, JumpEntry, event, exit};
 
 /// Where translated code looks for jumps of that `Runtime::exit_arrival` to `pc`.
@@ -90,7 +91,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return;
         };
         let shared = self.shared();
-        if self.pc() == pc && shared.cache.generation() == generation {
+        let wanted = shared.control.uses(Mechanisms::CHAINING);
+        if wanted && self.pc() == pc && shared.cache.generation() == generation {
             shared.jit.patch(site, entry);
             add(&shared.control.stats.chains, 1);
         }
@@ -110,7 +112,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let arrival = core::mem::take(&mut self.arrival);
         // SAFETY: the block lives as long as `self`.
         let (context, rt) = unsafe { (G::context(&(*self.vcpu).state), &mut (*self.vcpu).rt) };
-        if G::settled_context(context) != context {
+        if G::settled_context(context) != context || !self.shared().control.uses(Mechanisms::JUMP_CACHE) {
             // The guest wants to be asked every time.
             return;
         }

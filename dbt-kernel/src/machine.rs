@@ -130,6 +130,7 @@ impl<'c, G: Guest, P: Platform> Machine<'c, G, P> {
             count: control.options & option::COUNT != 0,
             // Devices don't access guest memory.
             parallel: control.vcpus > 1,
+            without: control.without(),
             windows: host.as_ref().map_or(jit::Windows::Never, HostMmu::users),
             helpers: G::HELPERS,
             layout: G::LAYOUT,

@@ -20,7 +20,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use x86_backend::guest::Guest;
-use x86_backend::jit::{BlockEnd, Builder, CompiledBlock, MAX_PAGES, RegionContext};
+use x86_backend::jit::{BlockEnd, Builder, CompiledBlock, MAX_PAGES, Mechanisms, RegionContext};
 use x86_backend::runtime::{HEAT_ENTRIES, REGION_KEYS, event, exit};
 
 /// Entries after which a block is hot, unless the launcher says otherwise.
@@ -318,6 +318,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// Makes the path a branch of the loop at whose head it ended, if that is where it came from: at once, or, because all of the
     /// loop is translated again, when the guest was seen on such paths often enough for the loop's size. False: it is none.
     fn grow(&mut self, path: &Path) -> bool {
+        if !self.shared().control.uses(Mechanisms::BRANCHES) {
+            return false;
+        }
         let Some(head) = path.end else { return false };
         let cache = &mut self.shared().cache;
         let Some(region) = cache.region(&head) else { return false };
@@ -431,7 +434,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
         }
         let mut end = Self::record_path(&shared.ram, &mut builder, tree, 0, false)?;
-        if end.1 && tree.is_loop() {
+        if end.1 && tree.is_loop() && shared.control.uses(Mechanisms::LOOPS) {
             builder.begin_loop();
             end = Self::record_path(&shared.ram, &mut builder, tree, 0, true)?;
             if end.1 {

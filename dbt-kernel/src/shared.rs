@@ -6,6 +6,7 @@
 //! has its own address space, laid out as [`layout`] says.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use x86_backend::jit::Mechanisms;
 
 /// `Control::magic`.
 pub const MAGIC: u64 = 0x4b54_4244_6c72_7443;
@@ -377,6 +378,8 @@ pub struct Control {
     pub options: u64,
     /// Entries after which a block counts as hot and is translated again as part of a region; 0: never.
     pub hot_after: u32,
+    /// Bits of the [`Mechanisms`] that are left out.
+    pub without: u64,
     pub host_features: u64,
     pub ram: [RamRegion; MAX_RAM],
     pub devices: [DeviceDesc; MAX_DEVICES],
@@ -422,6 +425,15 @@ pub struct Control {
 }
 
 impl Control {
+    pub(crate) fn without(&self) -> Mechanisms {
+        Mechanisms::from_bits_truncate(self.without)
+    }
+
+    /// Whether a mechanism is not left out.
+    pub(crate) fn uses(&self, mechanism: Mechanisms) -> bool {
+        !self.without().intersects(mechanism)
+    }
+
     /// A block with nothing in it, in place; large: build it in zeroed memory instead where the stack is small.
     #[must_use]
     pub const fn new() -> Self {
@@ -431,6 +443,7 @@ impl Control {
             vcpus: 1,
             options: 0,
             hot_after: crate::regions::HOT,
+            without: 0,
             host_features: 0,
             ram: [RamRegion { guest_phys: 0, size: 0, engine_addr: 0, vm_phys: 0 }; MAX_RAM],
             devices: [DeviceDesc::NONE; MAX_DEVICES],

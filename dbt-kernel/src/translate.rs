@@ -9,7 +9,7 @@ use crate::run::{RUN, Run};
 use crate::shared::add;
 use x86_backend::emit::{Access, BranchKind};
 use x86_backend::guest::{AccessKind, Guest};
-use x86_backend::jit::{BlockContext, BlockEnd, Builder, Jump, Onward};
+use x86_backend::jit::{BlockContext, BlockEnd, Builder, Jump, Mechanisms, Onward};
 use x86_backend::runtime::Vcpu;
 
 /// Entries of the fetch translation cache.
@@ -213,7 +213,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Makes a jump go to the block of the run it leads to, if it leads to one.
     fn link(&mut self, jump: Jump, run: &Run<G>) {
-        let entry = if jump.site == 0 { None } else { run.entry_at(jump.pc) };
+        let wanted = jump.site != 0 && self.shared().control.uses(Mechanisms::CHAINING);
+        let entry = if wanted { run.entry_at(jump.pc) } else { None };
         if let Some(entry) = entry {
             self.shared().jit.patch(jump.site, entry);
             add(&self.shared().control.stats.chains, 1);

@@ -6,6 +6,7 @@
 use clap::{ArgAction, Parser, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use x86_backend::jit::Mechanisms;
 
 const AFTER_HELP: &str = "\
 QEMU's spellings (-kernel, -initrd, -append, -dtb, -smp, -machine, -cpu, -accel, -no-reboot, -nographic) are understood.
@@ -51,6 +52,9 @@ pub struct Cli {
     /// Translate code again, as regions, after a block was entered that many times; 0: never.
     #[arg(long, value_name = "ENTRIES", default_value_t = dbt_kernel::regions::HOT)]
     pub hot_after: u32,
+    /// Leave out what makes translated code fast, to see what it gives; regions go with `--hot-after 0`.
+    #[arg(long, value_enum, value_name = "MECHANISM", value_delimiter = ',')]
+    pub without: Vec<Mechanism>,
     /// Exit with code 1 when the guest's kernel panics.
     #[arg(long)]
     pub exit_on_panic: bool,
@@ -95,6 +99,44 @@ pub enum Mmu {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mechanism {
+    /// Direct jumps within a page go straight to their target.
+    Chaining,
+    /// Other jumps find their target in a table.
+    JumpCache,
+    /// Loops keep state in registers from turn to turn.
+    Loops,
+    /// Loops are translated with all ways that are often gone.
+    Branches,
+    /// Accesses next to each other are one.
+    Pairs,
+    /// Accesses around one address share the way to memory.
+    Sharing,
+    /// State that is overwritten at once is not stored.
+    DeadStores,
+    /// Floating-point operations use the host's unit.
+    FpInline,
+    /// Their results are checked together.
+    FpGroups,
+}
+
+impl Mechanism {
+    pub fn flag(self) -> Mechanisms {
+        match self {
+            Self::Chaining => Mechanisms::CHAINING,
+            Self::JumpCache => Mechanisms::JUMP_CACHE,
+            Self::Loops => Mechanisms::LOOPS,
+            Self::Branches => Mechanisms::BRANCHES,
+            Self::Pairs => Mechanisms::PAIRS,
+            Self::Sharing => Mechanisms::SHARING,
+            Self::DeadStores => Mechanisms::DEAD_STORES,
+            Self::FpInline => Mechanisms::FP_INLINE,
+            Self::FpGroups => Mechanisms::FP_GROUPS,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatsFormat {
     Text,
     Json,
@@ -127,6 +169,8 @@ const VALUED: &[&str] = &[
     "--mmu",
     "--memory",
     "--timeout",
+    "--hot-after",
+    "--without",
     "--dump-dtb",
     "-m",
     "-M",
@@ -186,6 +230,16 @@ fn parse_machine(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_mechanism_can_be_left_out() {
+        let flags = Mechanism::value_variants().iter().map(|mechanism| mechanism.flag());
+        assert_eq!(flags.clone().collect::<Mechanisms>(), Mechanisms::all());
+        assert_eq!(flags.count() as u32, Mechanisms::all().bits().count_ones());
+        let cli = Cli::try_parse_from(["launcher", "--without", "loops,fp-inline", "--without", "pairs"]).unwrap();
+        assert_eq!(cli.without, [Mechanism::Loops, Mechanism::FpInline, Mechanism::Pairs]);
+    }
+
     use std::ffi::OsString;
 
     fn rewritten(args: &[&str]) -> Vec<OsString> {

@@ -6,6 +6,7 @@ use crate::host_cpu;
 use dbt_kernel::shared::{Control, MAX_DEVICES, RamRegion, option};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use x86_backend::jit::Mechanisms;
 
 /// Room for what is known of code and for four bytes of each page of guest RAM, up to 128 GiB. What isn't used isn't backed.
 pub const HEAP_BYTES: usize = 256 << 20;
@@ -17,6 +18,7 @@ pub struct Options {
     pub count: bool,
     pub no_reboot: bool,
     pub hot_after: u32,
+    pub without: Mechanisms,
     pub mmu: Mmu,
 }
 
@@ -38,6 +40,7 @@ pub fn control(images: &Images, ram: &Ram, start: &Start, options: Options) -> C
         | flag(options.mmu == Mmu::Host, option::HOST_MMU)
         | flag(options.mmu == Mmu::Auto, option::HOST_MMU_ON_DEMAND);
     control.hot_after = options.hot_after;
+    control.without = options.without.bits();
     control.host_features = host_cpu::features();
     control.ram[0] = RamRegion { guest_phys: RAM_BASE, size: ram.size, engine_addr: 0, vm_phys: 0 };
     // Their number was checked when the device tree was.

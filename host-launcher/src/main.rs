@@ -107,8 +107,13 @@ fn launch(cli: &Cli) -> Result<i32, LaunchError> {
     let signals = Signals::take()?;
     let timeout = cli.timeout.or_else(|| images.is_self_test().then_some(SELF_TEST_TIMEOUT));
     let until = timeout.map(|time| Instant::now() + time);
-    let options =
-        Options { count: cli.stats.is_some(), no_reboot: cli.no_reboot, hot_after: cli.hot_after, mmu: cli.mmu };
+    let options = Options {
+        count: cli.stats.is_some(),
+        no_reboot: cli.no_reboot,
+        hot_after: cli.hot_after,
+        without: cli.without.iter().map(|mechanism| mechanism.flag()).collect(),
+        mmu: cli.mmu,
+    };
     let mut input = Input::default();
     let raw = terminal::RawMode::enter();
     let started = Instant::now();

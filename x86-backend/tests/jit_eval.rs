@@ -10,7 +10,7 @@ use x86_backend::emit::{
 };
 use x86_backend::eval::entry::{EvalOp, Negated, eval_entry};
 use x86_backend::eval::splat;
-use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
+use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Mechanisms, Windows};
 use x86_backend::runtime::{FpEnv, Runtime, Vcpu};
 
 #[repr(C)]
@@ -50,6 +50,7 @@ fn jit(features: HostFeatures) -> Jit {
         count: false,
         parallel: true,
         windows: Windows::Never,
+        without: Mechanisms::empty(),
         helpers: &[],
 
         layout: &[],

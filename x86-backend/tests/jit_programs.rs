@@ -10,7 +10,7 @@ use x86_backend::emit::{
 };
 use x86_backend::eval::entry::eval_entry;
 use x86_backend::interp::{Interp, InterpMemory};
-use x86_backend::jit::{BlockContext, HostFeatures, Jit, JitConfig, Windows};
+use x86_backend::jit::{BlockContext, HostFeatures, Jit, JitConfig, Mechanisms, Windows};
 use x86_backend::runtime::{FpEnv, Runtime, Vcpu};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +50,7 @@ fn jit(features: HostFeatures) -> Jit {
         count: false,
         parallel: true,
         windows: Windows::Never,
+        without: Mechanisms::empty(),
         helpers: &[],
 
         layout: &[],

@@ -11,7 +11,7 @@ use x86_backend::eval;
 use x86_backend::eval::entry::eval_entry;
 use x86_backend::guest::{BusError, Guest, Services, SystemEvent};
 use x86_backend::interp::{self, EngineMemory};
-use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, RegionContext, Windows};
+use x86_backend::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Mechanisms, RegionContext, Windows};
 use x86_backend::runtime::{MMU_MODES, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, event, exit};
 
 /// The guest's memory, and the engine behind the slow paths.
@@ -216,6 +216,7 @@ pub fn compiler(features: HostFeatures) -> Jit {
         count: false,
         parallel: false,
         windows: Windows::Never,
+        without: Mechanisms::empty(),
         helpers: isa::HELPERS,
         layout: isa::LAYOUT,
     };

@@ -17,6 +17,7 @@ use super::asm::{Cc, Fixup, Gpr, Mem, Opc, RAX, RSP, Rm, Xmm};
 use super::features::HostFeatures;
 use super::fp::{ANDPS, CMP, DOUBLE, EQ_UQ, Format, ORPS, SINGLE, Shape, UNORD, XORPS};
 use super::ir::{Code, Op, Val};
+use super::mechanisms::Mechanisms;
 use super::regs::{Gen, NONE, frame};
 use super::simd::p;
 use crate::emit::{FpBinOp, FpFmt, FpUnOp, Rounding};
@@ -127,9 +128,10 @@ impl Gen {
 
     /// Makes the checks that must be made before the operation at `i` is lowered.
     pub fn checks_before(&mut self, i: usize, op: Op) {
+        let most = if self.shared.uses(Mechanisms::FP_GROUPS) { MOST } else { 1 };
         let full = || {
             let occupied = self.place.xmms.iter().filter(|v| **v != NONE).count();
-            self.waiting.len() >= MOST || occupied > MOST_REGISTERS
+            self.waiting.len() >= most || occupied > MOST_REGISTERS
         };
         let reads = || [op.a, op.b, op.c].into_iter().take(op.operands()).any(|v| self.waits(v));
         let check = match op.code {

@@ -2,6 +2,7 @@
 //! wanted in vector registers.
 
 use super::ir::{CLASS_LOOKS, CLASS_OPERANDS, CLASS_PLAIN, CLASS_VALUE, Code, NO_RESULT, Op};
+use super::mechanisms::Mechanisms;
 use super::regs::Gen;
 use crate::emit::FpFmt;
 use crate::eval::entry::EvalOp;
@@ -31,6 +32,7 @@ impl Gen {
         let Gen { ir, uses, wants_xmm, covered, shared, .. } = self;
         let (ops, args) = (&mut ir.ops[..n], &ir.args[..]);
         let (uses, wants_xmm) = (&mut uses[..n + NONES], &mut wants_xmm[..n]);
+        let dead_stores_go = shared.uses(Mechanisms::DEAD_STORES);
         // Slots that are certainly overwritten before anybody looks, by (offset, size).
         covered.clear();
         for i in (0..n).rev() {
@@ -58,7 +60,9 @@ impl Gen {
                     ops[i] = NOP;
                     continue;
                 }
-                covered.push((lo, hi));
+                if dead_stores_go {
+                    covered.push((lo, hi));
+                }
                 let a = op.a as usize;
                 if op.aux == 16 {
                     let scalar = ops[a].w;

@@ -31,6 +31,7 @@ mod int;
 pub mod ir;
 mod live;
 mod loops;
+mod mechanisms;
 mod mem;
 mod pairs;
 mod places;
@@ -47,6 +48,7 @@ mod thunks;
 mod vector;
 
 pub use features::HostFeatures;
+pub use mechanisms::Mechanisms;
 pub use regions::{Arm, MAX_PAGES, RegionContext};
 
 use crate::emit::{HelperDecl, HelperId};
@@ -88,6 +90,8 @@ pub struct JitConfig {
     /// are ones.
     pub parallel: bool,
     pub windows: Windows,
+    /// Those that code generation leaves out.
+    pub without: Mechanisms,
     pub helpers: &'static [HelperDecl],
     /// How the guest's state divides into elements.
     pub layout: &'static [crate::guest::Elements],
@@ -222,6 +226,7 @@ pub(crate) struct Shared {
     features: HostFeatures,
     parallel: bool,
     windows: Windows,
+    without: Mechanisms,
     helpers: &'static [HelperDecl],
     thunks: Thunks,
     block_pc: u64,
@@ -234,6 +239,12 @@ pub(crate) struct Shared {
     fp_flush: bool,
     heat: Option<u32>,
     region: Option<RegionContext>,
+}
+
+impl Shared {
+    fn uses(&self, mechanism: Mechanisms) -> bool {
+        !self.without.intersects(mechanism)
+    }
 }
 
 /// The compiler and its code buffer.
@@ -280,6 +291,7 @@ impl Jit {
             features: cfg.features,
             parallel: cfg.parallel,
             windows: cfg.windows,
+            without: cfg.without,
             helpers: cfg.helpers,
             thunks: Thunks::default(),
             block_pc: 0,
@@ -552,16 +564,19 @@ impl Gen {
         s.mmu_mode = ctx.mmu_mode;
         s.unpriv_mode = ctx.unpriv_mode;
         s.strict_align = ctx.strict_align;
-        s.fp_inline = ctx.fp_inline;
-        s.fp_flush = ctx.fp_inline && ctx.fp_flush;
+        s.fp_inline = ctx.fp_inline && s.uses(Mechanisms::FP_INLINE);
+        s.fp_flush = s.fp_inline && ctx.fp_flush;
         s.heat = ctx.heat;
         s.region = ctx.region;
     }
 
     fn compile(&mut self, insns: u32) -> Result<CompiledBlock, CodeFull> {
         self.asm.prefetch();
-        pairs::join_pairs(&mut self.ir);
-        if self.shared.region.is_some() && !self.shared.strict_align {
+        if self.shared.uses(Mechanisms::PAIRS) {
+            pairs::join_pairs(&mut self.ir);
+        }
+        let shares = self.shared.uses(Mechanisms::SHARING) && self.shared.region.is_some();
+        if shares && !self.shared.strict_align {
             let through_windows = self.through_windows();
             share::share_reach(&mut self.ir, through_windows);
         }

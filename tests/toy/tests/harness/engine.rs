@@ -27,13 +27,14 @@ pub struct Setup {
     pub features: u64,
     pub options: u64,
     pub hot_after: u32,
+    pub without: u64,
     pub code_bytes: usize,
     pub stop: StopRequest,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { features: 0, options: 0, hot_after: 2, code_bytes: 4 << 20, stop: StopRequest::Never }
+        Self { features: 0, options: 0, hot_after: 2, without: 0, code_bytes: 4 << 20, stop: StopRequest::Never }
     }
 }
 
@@ -117,6 +118,7 @@ pub fn run(image: &[u8], setup: &Setup) -> Outcome {
     let mut control = Box::new(Control::new());
     control.options = setup.options;
     control.hot_after = setup.hot_after;
+    control.without = setup.without;
     control.host_features = setup.features;
     control.ram[0] = RamRegion { guest_phys: 0, size: RAM_BYTES as u64, engine_addr: ram.addr as u64, vm_phys: 0 };
     control.devices[0] =

@@ -8,6 +8,7 @@ use spec_compiler::asm::Assembler;
 use std::path::Path;
 use toy_guest::isa::State;
 use x86_backend::emit::flags;
+use x86_backend::jit::Mechanisms;
 
 pub use engine::{Setup, StopRequest, run};
 
@@ -87,8 +88,9 @@ fn all_features() -> u64 {
 /// the program does not end within `steps` instructions.
 pub fn agree(image: &[u8], steps: u64, what: &str) -> Option<Outcome> {
     let expected = reference::run(image, steps)?;
-    for features in [0, all_features()] {
-        let outcome = run(image, &Setup { features, ..Setup::default() });
+    let all = all_features();
+    for (features, without) in [(0, 0), (all, 0), (all, Mechanisms::all().bits())] {
+        let outcome = run(image, &Setup { features, without, ..Setup::default() });
         expected.assert_same(&outcome, what);
     }
     Some(expected)

@@ -5,7 +5,7 @@ use crate::emit::{Access, FLAGS, HelperDecl, HelperRet, Slot, Stop, Width};
 use crate::eval;
 use crate::guest::Elements;
 use crate::interp::{EngineMemory, Interp};
-use crate::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Windows};
+use crate::jit::{BlockContext, Builder, HostFeatures, Jit, JitConfig, Mechanisms, Windows};
 use crate::runtime::{FpEnv, MemDesc, Runtime, SlowPaths, TLB_ENTRIES, TlbEntry, Vcpu};
 use core::mem::offset_of;
 
@@ -384,15 +384,11 @@ impl Compiler {
         HostFeatures::SSE41.union(HostFeatures::SSE42).union(HostFeatures::SSSE3).union(HostFeatures::POPCNT);
 
     pub fn new(features: HostFeatures, count: bool) -> Compiler {
-        Self::with(features, count, Windows::Never)
+        Self::with(features, count, Windows::Never, Mechanisms::empty())
     }
 
-    /// For accesses through a [`super::window::Window`].
-    pub fn with_windows(features: HostFeatures) -> Compiler {
-        Self::with(features, false, Windows::Always)
-    }
-
-    fn with(features: HostFeatures, count: bool, windows: Windows) -> Compiler {
+    /// With windows: for accesses through a [`super::window::Window`].
+    pub fn with(features: HostFeatures, count: bool, windows: Windows, without: Mechanisms) -> Compiler {
         // SAFETY: an anonymous mapping of this process's own.
         let code = unsafe {
             libc::mmap(
@@ -415,6 +411,7 @@ impl Compiler {
             // Either way makes the same of a guest that is alone.
             parallel: features.contains(HostFeatures::AVX),
             windows,
+            without,
             helpers: HELPERS,
             layout: LAYOUT,
         };

@@ -4,7 +4,7 @@ use super::machine::{BASE, Compiler, Machine, START, State, guest_flags, host_fe
 use super::program::{Executor, OPERATIONS, Step, run};
 use super::window::Window;
 use crate::emit::{BinOp, BranchKind, CmpOp, Stop};
-use crate::jit::{BlockContext, Builder, CompiledBlock, HostFeatures, RegionContext};
+use crate::jit::{BlockContext, Builder, CompiledBlock, HostFeatures, Mechanisms, RegionContext, Windows};
 use crate::runtime::exit;
 use proptest::prelude::*;
 
@@ -56,10 +56,12 @@ enum Reach {
 
 impl Reach {
     fn compiler(self, features: HostFeatures) -> Compiler {
-        match self {
-            Reach::Window(_) => Compiler::with_windows(features),
-            _ => Compiler::new(features, false),
-        }
+        self.compiler_without(features, Mechanisms::empty())
+    }
+
+    fn compiler_without(self, features: HostFeatures, without: Mechanisms) -> Compiler {
+        let windows = if matches!(self, Reach::Window(_)) { Windows::Always } else { Windows::Never };
+        Compiler::with(features, false, windows, without)
     }
 
     /// Lets the machine's memory be reached, and gives a way to run a block.
@@ -190,12 +192,18 @@ fn compile_region(
     block.expect("the buffer is large enough")
 }
 
-fn check_loop(state: &State, steps: &[Step], reach: Reach, times: u64) -> Result<(), TestCaseError> {
+fn check_loop(
+    state: &State,
+    steps: &[Step],
+    reach: Reach,
+    times: u64,
+    without: Mechanisms,
+) -> Result<(), TestCaseError> {
     let tlb = reach != Reach::Slow;
     let fallthrough = START + 0x100;
     let state = State { x: core::array::from_fn(|i| if i == 6 { times } else { state.x[i] }), ..state.clone() };
     let inverted = times.is_multiple_of(2);
-    trace(&format!("loop {reach:?} times {times}"), &state, steps);
+    trace(&format!("loop {reach:?} times {times} without {without:?}"), &state, steps);
     let mut expected = machine(&state, !tlb, steps);
     let next = loop {
         let next = expected.interpret(fallthrough, |i| run_loop(i, steps, inverted));
@@ -203,7 +211,7 @@ fn check_loop(state: &State, steps: &[Step], reach: Reach, times: u64) -> Result
             break next;
         }
     };
-    let mut compiler = reach.compiler(host_features());
+    let mut compiler = reach.compiler_without(host_features(), without);
     let block = compile_region(&mut compiler, fallthrough, flushes(steps), |b| run_loop(b, steps, inverted));
     let mut m = machine(&state, !tlb, steps);
     let enter = reach.enter(&mut m, &mut compiler, block.entry);
@@ -429,7 +437,7 @@ proptest! {
         reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
         times in 1u64..5,
     ) {
-        check_loop(&state, &steps, reach, times)?;
+        check_loop(&state, &steps, reach, times, Mechanisms::empty())?;
     }
 
     #[test]
@@ -439,7 +447,18 @@ proptest! {
         reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
         times in 1u64..5,
     ) {
-        check_loop(&state, &steps, reach, times)?;
+        check_loop(&state, &steps, reach, times, Mechanisms::empty())?;
+    }
+
+    #[test]
+    fn mechanisms_can_be_left_out(
+        state in state(),
+        steps in prop::collection::vec(step().prop_filter("calls", |s| !matches!(s[0] % OPERATIONS, 42 | 45)), 1..60),
+        reach in prop_oneof![Just(Reach::Slow), Just(Reach::Tlb), any::<u64>().prop_map(Reach::Window)],
+        times in 1u64..5,
+        without in any::<u64>().prop_map(Mechanisms::from_bits_truncate),
+    ) {
+        check_loop(&state, &steps, reach, times, without)?;
     }
 
     #[test]
