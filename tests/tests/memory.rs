@@ -50,14 +50,14 @@ impl Wanted {
 }
 
 /// What the program says under QEMU's user mode. That is now and then stuck for ever in the child of a fork: what takes too long is
-/// stopped and done again.
+/// killed, with its children, which hold the pipe and block all other signals; and done again.
 fn oracle(program: &Path, seed: u64, rounds: u64) -> String {
     const TRIES: usize = 3;
     let (seed, seconds, rounds) = (seed.to_string(), (60 + rounds).to_string(), rounds.to_string());
     let run = || {
         let mut qemu = Command::new("timeout");
         // A model whose DC ZVA zeroes as much as ours.
-        qemu.args(["--kill-after=5", &seconds, "qemu-aarch64", "-cpu", "cortex-a57"]);
+        qemu.args(["--signal=KILL", &seconds, "qemu-aarch64", "-cpu", "cortex-a57"]);
         let output = qemu.arg(program).args([&seed, &rounds, "user"]).output().expect("coreutils are installed");
         String::from_utf8(output.stdout).unwrap()
     };
