@@ -43,6 +43,9 @@ impl Escapes {
 pub struct Finder {
     text: &'static [u8],
     matched: usize,
+    /// The text counts when its line is whole.
+    line: bool,
+    seen: bool,
     found: bool,
 }
 
@@ -50,7 +53,13 @@ impl Finder {
     #[must_use]
     pub fn new(text: &'static str) -> Self {
         debug_assert!(!text.as_bytes()[1..].contains(&text.as_bytes()[0]));
-        Self { text: text.as_bytes(), matched: 0, found: false }
+        Self { text: text.as_bytes(), matched: 0, line: false, seen: false, found: false }
+    }
+
+    /// Finds a line with the text, when it ends.
+    #[must_use]
+    pub fn line(text: &'static str) -> Self {
+        Self { line: true, ..Self::new(text) }
     }
 
     pub fn feed(&mut self, bytes: &[u8]) {
@@ -59,8 +68,9 @@ impl Finder {
                 if *byte == self.text[self.matched] { self.matched + 1 } else { usize::from(*byte == self.text[0]) };
             if self.matched == self.text.len() {
                 self.matched = 0;
-                self.found = true;
+                self.seen = true;
             }
+            self.found |= self.seen && (!self.line || *byte == b'\n');
         }
     }
 
@@ -88,6 +98,15 @@ mod tests {
         finder.feed(b"[    1.0] KeKernel pan");
         assert!(!finder.found());
         finder.feed(b"ic - not syncing: VFS");
+        assert!(finder.found());
+    }
+
+    #[test]
+    fn a_line_is_found_when_it_ends() {
+        let mut finder = Finder::line("[ end Kernel panic");
+        finder.feed(b"\n---[ end Kernel panic - not");
+        assert!(!finder.found());
+        finder.feed(b" syncing ]---\r\n");
         assert!(finder.found());
     }
 }

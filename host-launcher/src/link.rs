@@ -121,7 +121,7 @@ impl Link {
             tsc_offset: AtomicI64::new(0),
             output: Mutex::new(Output {
                 panic: Finder::new("Kernel panic - not syncing"),
-                panic_end: Finder::new("[ end Kernel panic"),
+                panic_end: Finder::line("[ end Kernel panic"),
                 passed: Finder::new("Self-test passed"),
                 line: Vec::new(),
                 lines: VecDeque::new(),
