@@ -218,6 +218,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             }
         }
         cpu.reset_heat();
+        cpu.begin_windows();
         control.events_word[index as usize].store(cpu.events() as *const AtomicU32 as u64, Ordering::Release);
         cpu
     }

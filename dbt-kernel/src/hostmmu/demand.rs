@@ -15,6 +15,9 @@
 //! Code that spends much of its time in slow paths ([`HASTE`]) is lent a part of the cost: it will hardly stop just then. All that
 //! was lent stays a small share of the time ([`LENT`]). A kernel gets nothing once it has programs to run: it leaves for them.
 //!
+//! The code that runs first has windows from the start, on trial: no regions have to be made again for them. A few strikes or much
+//! code ([`TRIAL`]) end it, as a kernel has soon. Programs that end before anything else would have spoken for windows often need few.
+//!
 //! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
 //! a small share of the time. What the guest invalidates as soon as it was mapped counts more than what it has just come to.
 
@@ -57,6 +60,9 @@ const LENT: u64 = 32;
 const FAULTS: u64 = 64;
 const FAULTS_SETTLED: u64 = 8;
 const PAGES_PER_FAULT: u64 = 8;
+/// ... or so many on trial, which much code ends, too, as that would be dear to translate again, ...
+const TRIAL: u64 = 32;
+const TRIAL_INSNS: u64 = 1000;
 /// ... took more than one part in so many of the time. A fault is one strike, an invalidated page is one, a page that the guest
 /// keeps invalidating more, and an invalidation of everything many.
 const SHARE: u64 = 24;
@@ -110,6 +116,7 @@ impl Calm {
 #[derive(Default)]
 struct Record {
     open: bool,
+    trial: bool,
     /// Since when there is evidence; when its windows closed, if they did; and the gain that is the reason for the next look.
     from: u64,
     closed: u64,
@@ -208,6 +215,13 @@ impl Demand {
         self.users = true;
     }
 
+    /// Code of `mode`, which is privileged, is the first to run.
+    pub fn begin(&mut self, mode: usize) {
+        self.note_privileged(mode);
+        let it = &mut self.everywhere.modes[mode];
+        (it.open, it.trial, it.allowed, it.asks) = (true, true, TRIAL, u64::MAX);
+    }
+
     pub fn is_privileged(&self, mode: usize) -> bool {
         self.privileged[mode]
     }
@@ -277,9 +291,17 @@ impl Demand {
         self.calm.stirs += 1;
     }
 
-    /// A region was made of `insns` instructions.
-    pub fn translated(&mut self, mode: usize, insns: u64) {
-        self.space(mode).modes[mode].insns += insns;
+    /// A region was made of `insns` instructions. Gives whether windows of `mode` have to close, and then counts them as closed.
+    pub fn translated(&mut self, mode: usize, insns: u64) -> bool {
+        let Space { ran, modes } = self.space(mode);
+        let (ran, it) = (*ran, &mut modes[mode]);
+        it.insns += insns;
+        let ends = it.trial && it.insns > TRIAL_INSNS;
+        if ends {
+            *it = Record { from: ran, closed: ran, ..Record::default() };
+            self.calm.since = self.everywhere.ran;
+        }
+        ends
     }
 
     /// Whether it is time to ask whether windows open.
@@ -362,17 +384,18 @@ impl Demand {
         };
         it.lost += pages * page;
         it.strikes += strikes;
-        // To close costs what opening did, which must have been lost.
-        let least = it.paid + it.insns * TRANSLATION;
+        // To close costs what opening did, which must have been lost. On trial there was nothing to translate again.
+        let least = if it.trial { 0 } else { it.paid + it.insns * TRANSLATION };
         if !it.open || it.strikes < it.allowed || it.lost < least {
             return false;
         }
         let age = ran - it.from;
         let (lost, dear) = (it.lost, it.lost * SHARE >= age - it.since);
         (it.lost, it.strikes, it.since, it.allowed) = (0, 0, age, it.allowed.min(FAULTS));
+        let trial = core::mem::take(&mut it.trial);
         if dear {
-            // Translated to use windows, and back.
-            let wasted = 2 * (it.wasted + lost + it.paid + it.insns * TRANSLATION);
+            // Translated to use windows, and back. A trial is no evidence.
+            let wasted = if trial { 0 } else { 2 * (it.wasted + lost + it.paid + it.insns * TRANSLATION) };
             *it = Record { wasted, from: ran, closed: ran, ..Record::default() };
             self.calm.since = self.everywhere.ran;
         }
@@ -697,6 +720,34 @@ mod tests {
         assert!(!d.is_open(USER));
         change(&mut d, 1, 2);
         assert!(!d.is_open(USER) && !d.is_open_in(1, USER));
+    }
+
+    #[test]
+    fn code_that_runs_first_has_windows_on_trial() {
+        let fault = |d: &mut Demand, pause| d.suffered(KERNEL, Setback::Fault, d.counted + pause);
+        let mut d = demand();
+        d.begin(KERNEL);
+        d.translated(KERNEL, 1000);
+        assert!(d.is_open(KERNEL) && !d.is_open(USER) && !d.opens(KERNEL, || 10));
+        assert_eq!((1..).find(|_| fault(&mut d, COST)), Some(TRIAL));
+        assert!(!d.is_open(KERNEL));
+        // Then it is as if there had been none.
+        assert_eq!(opened(&mut d, KERNEL, 10, COST / 2), opened(&mut demand(), KERNEL, 10, COST / 2));
+        // Or with much code.
+        let mut d = demand();
+        d.begin(KERNEL);
+        assert!(!d.translated(KERNEL, TRIAL_INSNS) && d.translated(KERNEL, 1) && !d.is_open(KERNEL));
+        assert!(!d.translated(KERNEL, 2 * TRIAL_INSNS));
+        // Who passes it has windows like others.
+        let mut d = demand();
+        d.begin(KERNEL);
+        d.translated(KERNEL, 1000);
+        assert!((0..TRIAL).all(|_| !fault(&mut d, FAULT * COST * SHARE + COST)));
+        assert!(!d.translated(KERNEL, TRIAL_INSNS) && d.is_open(KERNEL));
+        assert_eq!(
+            (1..).find(|_| fault(&mut d, COST)),
+            Some(((1000 + TRIAL_INSNS) * TRANSLATION).div_ceil(FAULT * COST).max(TRIAL))
+        );
     }
 
     #[test]

@@ -70,8 +70,9 @@ pub(crate) const NO_SITE: u32 = u32::MAX;
 const AIM_AGAIN: i32 = 2048;
 /// Faults of a store, on pages with code that the store doesn't change, after which it is aimed at nothing.
 const CODE_FAULTS: u8 = 8;
-/// Most pages mapped at a fault: those of an aligned block.
+/// Most pages mapped at a fault: those of an aligned block, and more where the guest maps them by one entry.
 const AROUND: u64 = 16;
+const AROUND_ALIKE: u64 = 64;
 const PAGE: u64 = 1 << PAGE_BITS;
 const LARGE: u64 = 2 << 20;
 /// What mapping them as one page costs, in pages.
@@ -178,6 +179,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         // SAFETY: the block lives as long as `self`; helpers and slow paths that call into the engine hold no reference to the
         // entries.
         unsafe { &mut (*self.vcpu).rt.spans[mode % MMU_MODES][index % (SPANS + 1)] }
+    }
+
+    /// Code is about to run, the first.
+    pub(crate) fn begin_windows(&mut self) {
+        // SAFETY: the block lives as long as `self`.
+        let context = unsafe { G::context(&(*self.vcpu).state) };
+        let (own, user) = (G::mmu_mode(context, false), G::mmu_mode(context, true));
+        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host
+            && own != user
+        {
+            demand.begin(own);
+        }
     }
 
     /// Entries again say what windows there are.
@@ -364,8 +377,10 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// A region of `insns` instructions was made for code in this context.
     pub(crate) fn note_region(&mut self, context: u64, insns: u32) {
-        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
-            demand.translated(G::mmu_mode(context, false), insns.into());
+        let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host else { return };
+        if demand.translated(G::mmu_mode(context, false), insns.into()) {
+            add(&self.stats().windows_closed, 1);
+            self.close_windows();
         }
     }
 
@@ -415,11 +430,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return;
         }
         self.fill_window(mode, va, mapping, kind, site);
-        if mapping.device || mapping.size_bits > PAGE_BITS {
+        if mapping.device {
             return;
         }
-        let (start, space) = (va & !(AROUND * PAGE - 1), self.space);
-        let around = if site.is_some() { start..start + AROUND * PAGE } else { 0..0 };
+        let one = mapping.size_bits == PAGE_BITS;
+        let size = if one { AROUND } else { (1 << (mapping.size_bits - PAGE_BITS)).min(AROUND_ALIKE) } * PAGE;
+        let (start, space) = (va & !(size - 1), self.space);
+        let around = if site.is_some() { start..start + size } else { 0..0 };
         for at in around.step_by(PAGE as usize) {
             if self.host.as_ref().is_some_and(|host| host.windows.maps(mode, space, at)) {
                 continue;
@@ -428,7 +445,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 self.fill_window(mode, at, &mapping, AccessKind::Read, None);
             }
         }
-        self.join_if_crowded(cpu, mode, va, mapping);
+        if one {
+            self.join_if_crowded(cpu, mode, va, mapping);
+        }
     }
 
     fn join_if_crowded(&mut self, cpu: &mut Vcpu<G::State>, mode: usize, va: u64, mapping: &Mapping) {
