@@ -2,6 +2,7 @@
 // Loads from and stores to registers of the PL011.
 #define ITERATIONS 1500000
 #include "micro.h"
+#include <stdbool.h>
 
 static uint64_t *other;
 
@@ -37,8 +38,23 @@ static void check_mappings(void) {
     }
 }
 
+/* One place in the code goes to a device for long, to memory for long, and to either by turns. */
+static void check_turns(void) {
+    enum { LONG = 5000 };
+    for (uint64_t i = 0; i < 4 * LONG; i++) {
+        bool device = i < 3 * LONG ? i / LONG != 1 : i % 3 == 0;
+        uint64_t page = device ? UART : FREE;
+        uint32_t wrote = i & 0x3f, identity, read;
+        __asm__ volatile("ldr %w[identity], [%[page], #0xfe0]\n str %w[wrote], [%[page], #0x28]\n ldr %w[read], [%[page], #0x28]"
+                         : [identity] "=&r"(identity), [read] "=r"(read) : [page] "r"(page), [wrote] "r"(wrote) : "memory");
+        expect(identity, device ? 0x11 : 0xabc, "a device and memory by turns");
+        expect(read, wrote, "what went to a device and to memory by turns");
+    }
+}
+
 static uint64_t work(uint64_t iterations) {
     check_mappings();
+    check_turns();
     uint64_t identity = 0, divisors = 0, n = iterations, x;
     /* UARTPeriphID0 is 0x11; UARTFBRD keeps six bits. */
     __asm__ volatile("1: ldr %w[x], [%[uart], #0xfe0]\n add %[identity], %[identity], %[x]\n"

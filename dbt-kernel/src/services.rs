@@ -269,6 +269,24 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
+    /// Reads what isn't RAM.
+    pub(crate) fn device_read(&mut self, phys: u64, size: u32) -> Result<u64, BusError> {
+        let shared = self.shared();
+        add(&shared.control.stats.device_accesses, 1);
+        let value = shared.board.read(phys, size, self.index, shared.control, shared.platform).ok_or(BusError)?;
+        self.notice_interrupts();
+        Ok(value)
+    }
+
+    /// Writes what isn't RAM.
+    pub(crate) fn device_write(&mut self, phys: u64, size: u32, value: u64) -> Result<(), BusError> {
+        let shared = self.shared();
+        add(&shared.control.stats.device_accesses, 1);
+        shared.board.write(phys, size, value, self.index, shared.control, shared.platform).ok_or(BusError)?;
+        self.notice_interrupts();
+        Ok(())
+    }
+
     /// After anything that may have changed the interrupt controller's output.
     pub(crate) fn notice_interrupts(&mut self) {
         if self.shared().board.irq_asserted(self.index) {
@@ -287,11 +305,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             // SAFETY: `size` bytes of guest RAM.
             return Ok(unsafe { crate::softmmu::read_host(host, size) });
         }
-        let shared = self.shared();
-        add(&shared.control.stats.device_accesses, 1);
-        let value = shared.board.read(phys, size, self.index, shared.control, shared.platform).ok_or(BusError)?;
-        self.notice_interrupts();
-        Ok(value)
+        self.device_read(phys, size)
     }
 
     fn phys_write(&mut self, phys: u64, size: u32, value: u64) -> Result<(), BusError> {
@@ -301,11 +315,7 @@ impl<G: Guest, P: Platform> Services for Cpu<'_, G, P> {
             unsafe { crate::softmmu::write_host(host, size, value) };
             return Ok(());
         }
-        let shared = self.shared();
-        add(&shared.control.stats.device_accesses, 1);
-        shared.board.write(phys, size, value, self.index, shared.control, shared.platform).ok_or(BusError)?;
-        self.notice_interrupts();
-        Ok(())
+        self.device_write(phys, size, value)
     }
 
     fn invalidate_code(&mut self, phys: u64, len: u64) {

@@ -4,14 +4,14 @@
 //! guest's exception and comes back as a nonzero status.
 
 use crate::filled::PRIVATE;
-use crate::hostmmu::SECOND_PLACE;
+use crate::hostmmu::{SECOND_PLACE, come_straight};
 use crate::machine::Cpu;
 use crate::platform::Platform;
 use crate::services::second_place;
 use crate::shared::add;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use x86_backend::emit::{Access, AtomicOp, HelperRet};
-use x86_backend::guest::{AccessKind, Guest, Mapping, Services};
+use x86_backend::guest::{AccessKind, BusError, Guest, Mapping, Services};
 use x86_backend::runtime::{MemDesc, PAGE_BITS, TlbEntry, Vcpu};
 
 /// A guest exception was taken instead.
@@ -272,9 +272,27 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
     }
 
+    /// The physical address of a device's register, where the software TLB has its page and nothing else is to be checked or
+    /// learnt: a guest that talks to a device does little else.
+    fn known_register(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc, kind: AccessKind) -> Option<u64> {
+        let size = u64::from(desc.size());
+        let entry = *self.tlb_entry(desc.mmu_mode(), (va >> PAGE_BITS) as usize);
+        let tag = if kind == AccessKind::Write { entry.write } else { entry.read };
+        let page = va >> PAGE_BITS << PAGE_BITS;
+        let known = tag == page | TlbEntry::DEVICE && va & (size - 1) == 0 && size <= 8 && cpu.rt.faulted == 0;
+        known.then(|| {
+            come_straight(cpu);
+            entry.phys >> PAGE_BITS << PAGE_BITS | (va - page)
+        })
+    }
+
     fn load_any(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) -> Result<u64, Raised> {
-        self.arrive(cpu, va, desc);
         add(&self.shared().control.stats.slow_accesses, 1);
+        if let Some(phys) = self.known_register(cpu, va, desc, AccessKind::Read) {
+            let value = self.device_read(phys, desc.size());
+            return value.map_err(|BusError| self.raise_bus(cpu, va, AccessKind::Read, desc.access()));
+        }
+        self.arrive(cpu, va, desc);
         if desc.size() < 16 {
             return self.load_part(cpu, va, desc.size(), desc);
         }
@@ -287,8 +305,12 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     fn store_any(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc, value: u64) -> Result<(), Raised> {
-        self.arrive(cpu, va, desc);
         add(&self.shared().control.stats.slow_accesses, 1);
+        if let Some(phys) = self.known_register(cpu, va, desc, AccessKind::Write) {
+            let done = self.device_write(phys, desc.size(), value);
+            return done.map_err(|BusError| self.raise_bus(cpu, va, AccessKind::Write, desc.access()));
+        }
+        self.arrive(cpu, va, desc);
         if desc.size() < 16 {
             return self.store_part(cpu, va, desc.size(), desc, value);
         }

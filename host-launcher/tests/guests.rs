@@ -19,6 +19,24 @@ const TEXT: usize = 0x200;
 /// PSCI SYSTEM_OFF and SYSTEM_RESET by HVC.
 const POWER_OFF: [u32; 3] = [0x5280_0100, 0x72b0_8000, 0xd400_0002];
 const RESET: [u32; 3] = [0x5280_0120, 0x72b0_8000, 0xd400_0002];
+/// Stores to the 256 pages behind this one, then to 256 in the next 2 MiB; PSCI SYSTEM_OFF.
+const TOUCH: [u32; 15] = [
+    0x1000_0003, // adr   x3, here
+    0xd280_2004, // mov   x4, #256
+    0x9140_0463, // add   x3, x3, #0x1000
+    0xb900_0064, // str   w4, [x3]
+    0xf100_0484, // subs  x4, x4, #1
+    0x54ff_ffa1, // b.ne  to the addition
+    0x9148_0063, // add   x3, x3, #0x200000
+    0xd280_2004, // mov   x4, #256
+    0xd140_0463, // sub   x3, x3, #0x1000
+    0xb900_0064, // str   w4, [x3]
+    0xf100_0484, // subs  x4, x4, #1
+    0x54ff_ffa1, // b.ne  to the subtraction
+    POWER_OFF[0],
+    POWER_OFF[1],
+    POWER_OFF[2],
+];
 /// A branch to itself, and waiting for interrupts for ever.
 const SPIN: [u32; 1] = [0x1400_0000];
 const SLEEP: [u32; 2] = [0xd503_207f, 0x17ff_ffff];
@@ -88,6 +106,14 @@ fn ended(output: &Output, code: i32, stdout: &str) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), stdout);
 }
 
+/// One of the figures of `--stats=json`.
+#[track_caller]
+fn figure(stats: &str, name: &str) -> f64 {
+    let (_, rest) = stats.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name}: {stats}"));
+    let end = rest.find([',', '}']).unwrap();
+    rest[..end].parse().unwrap_or_else(|_| panic!("{name}: {stats}"))
+}
+
 #[test]
 fn power_off_exits_with_0() {
     for machine in machines() {
@@ -99,15 +125,23 @@ fn power_off_exits_with_0() {
             "{stats}"
         );
         // Text read from memory, most of it without the engine's help, and stores to a device, none of them so.
-        let number = |name: &str| -> f64 {
-            let (_, rest) = stats.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name}: {stats}"));
-            let end = rest.find([',', '}']).unwrap();
-            rest[..end].parse().unwrap_or_else(|_| panic!("{name}: {stats}"))
-        };
+        let number = |name: &str| figure(&stats, name);
         let (all, slow) = (number("accesses_run"), number("slow_accesses"));
         assert!(all >= 9.0 && slow >= 4.0 && slow < all && number("device_accesses") == 4.0, "{machine:?}: {stats}");
         assert!((number("hit_rate") - (1.0 - slow / all)).abs() < 1e-6, "{machine:?}: {stats}");
         assert_eq!(number("vm_exits_other") > 0.0, machine.0 == "kvm", "{machine:?}: {stats}");
+    }
+}
+
+#[test]
+fn a_fault_maps_neighbours_too() {
+    for machine in machines().into_iter().filter(|(_, mmu)| *mmu == "host") {
+        let output = Guest::start(machine, "", &TOUCH, &["--stats=json"]).end();
+        ended(&output, 0, "");
+        let stats = String::from_utf8_lossy(&output.stderr);
+        // 64 pages at a time beside code, which 2 MiB at once would make writable, and those where there is none.
+        let (faults, large) = (figure(&stats, "window_faults"), figure(&stats, "window_fills_large"));
+        assert!((4.0..=9.0).contains(&faults) && large == 1.0, "{stats}");
     }
 }
 

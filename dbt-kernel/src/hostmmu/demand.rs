@@ -293,15 +293,20 @@ impl Demand {
 
     /// A region was made of `insns` instructions. Gives whether windows of `mode` have to close, and then counts them as closed.
     pub fn translated(&mut self, mode: usize, insns: u64) -> bool {
-        let Space { ran, modes } = self.space(mode);
-        let (ran, it) = (*ran, &mut modes[mode]);
+        let it = &mut self.space(mode).modes[mode];
         it.insns += insns;
         let ends = it.trial && it.insns > TRIAL_INSNS;
         if ends {
-            *it = Record { from: ran, closed: ran, ..Record::default() };
-            self.calm.since = self.everywhere.ran;
+            self.close(mode, 0);
         }
         ends
+    }
+
+    /// Windows of `mode` close; cycles that windows were `wasted` on are all that is remembered.
+    fn close(&mut self, mode: usize, wasted: u64) {
+        let Space { ran, modes } = self.space(mode);
+        modes[mode] = Record { wasted, from: *ran, closed: *ran, ..Record::default() };
+        self.calm.since = self.everywhere.ran;
     }
 
     /// Whether it is time to ask whether windows open.
@@ -396,8 +401,7 @@ impl Demand {
         if dear {
             // Translated to use windows, and back. A trial is no evidence.
             let wasted = if trial { 0 } else { 2 * (it.wasted + lost + it.paid + it.insns * TRANSLATION) };
-            *it = Record { wasted, from: ran, closed: ran, ..Record::default() };
-            self.calm.since = self.everywhere.ran;
+            self.close(mode, wasted);
         }
         dear
     }

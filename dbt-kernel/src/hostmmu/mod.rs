@@ -8,7 +8,8 @@
 //! name; whether it has a window in the current address space is looked up when either changes. An access that finds
 //! its span to be another one than it is aimed at goes through the software TLB, and is pointed at the right entry when its
 //! patience is over. Accesses to devices, and stores that keep hitting pages with code beside their data, would fault each
-//! time: once noticed they are aimed at nothing, for good.
+//! time: once noticed they are aimed at nothing, for good. What an access that misses its span does at a device comes straight to
+//! the engine.
 //!
 //! A fault costs much more than a walk of the guest's tables, so its neighbours are mapped along with a page that faulted,
 //! and where many neighbours have turned up, the 2 MiB around as one large page if the guest maps them alike.
@@ -68,6 +69,8 @@ type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 pub(crate) const NO_SITE: u32 = u32::MAX;
 /// Misses of its span after which an access that was aimed before is aimed again.
 const AIM_AGAIN: i32 = 2048;
+/// Patience of a site whose misses go to devices: used up, so that they don't look into the software TLB on their way here.
+const STRAIGHT: i32 = i32::MIN / 2;
 /// Faults of a store, on pages with code that the store doesn't change, after which it is aimed at nothing.
 const CODE_FAULTS: u8 = 8;
 /// Most pages mapped at a fault: those of an aligned block, and more where the guest maps them by one entry.
@@ -149,6 +152,14 @@ impl HostMmu {
     /// Which code uses windows: where faults are dear, that which is hot.
     pub(crate) fn users(&self) -> jit::Windows {
         if self.demand.is_some() { jit::Windows::Regions } else { jit::Windows::Always }
+    }
+}
+
+/// The access under way goes to a device, as others of its site that miss their span will. One that doesn't makes it patient again.
+pub(crate) fn come_straight<S>(cpu: &mut Vcpu<S>) {
+    let site = core::mem::replace(&mut cpu.rt.site, NO_SITE);
+    if site != NO_SITE {
+        cpu.rt.patience[site as usize % PATIENCE] = STRAIGHT;
     }
 }
 
