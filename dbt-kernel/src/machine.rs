@@ -2,7 +2,7 @@
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::code_cache::CodeCache;
+use crate::code_cache::{CodeCache, Key};
 use crate::filled::Filled;
 use crate::hostmmu::{HostMmu, NO_SITE};
 use crate::jump_keys::JumpKeys;
@@ -66,6 +66,8 @@ pub struct Cpu<'c, G: Guest, P: Platform> {
     pub(crate) region_keys_used: u32,
     /// Paths that were given up because they went where the guest seldom goes.
     pub(crate) strays: u32,
+    /// Hot blocks, and their address spaces, that are no regions as there was nothing to join them with.
+    pub(crate) lone: Vec<(u64, Key)>,
     /// Undefined instructions that the log has.
     pub(crate) undefined: Vec<u64>,
     /// `None`: the software TLB does it all.
@@ -186,6 +188,7 @@ impl<'c, G: Guest, P: Platform> Cpu<'c, G, P> {
             filled: Default::default(),
             region_keys_used: 0,
             strays: 0,
+            lone: Vec::new(),
             undefined: Vec::new(),
             host,
             stop: None,

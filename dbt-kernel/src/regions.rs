@@ -42,6 +42,9 @@ const INSNS_PER_ATTEMPT: u32 = 64;
 /// One of so many paths is taken that went where the guest seldom goes.
 const MAX_STRAYS: u32 = 16;
 
+/// Hot blocks without a region that are remembered.
+const MAX_LONE: usize = 4096;
+
 /// The counter of the block at `pc`.
 pub(crate) fn heat_index(pc: u64) -> usize {
     (pc >> 2) as usize & (HEAT_ENTRIES - 1)
@@ -125,6 +128,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         // SAFETY: the block lives as long as `self`, and nothing else refers to the counters now.
         unsafe { (*self.vcpu).rt.heat.fill(heat) };
         self.region_keys_used = 0;
+        self.lone.clear();
     }
 
     fn heat(&self, pc: u64) -> i32 {
@@ -141,7 +145,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     pub(crate) fn hot(&mut self) {
         let pc = self.pc();
         self.set_heat(pc, NEVER);
-        if self.remake_region() {
+        if let Some(key) = self.current_key()
+            && self.timed(|this| this.remake_region(&key)).is_some()
+        {
             return;
         }
         let path = match self.record() {
@@ -151,36 +157,41 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if path.blocks[0].virt != pc {
             self.set_heat(pc, AGAIN);
         }
-        let start = self.shared().platform.tsc();
-        if self.grow(&path) {
-            // What still comes here comes from elsewhere.
-            self.set_heat(pc, self.fresh_heat());
-        } else if path.own > 1 || path.closed {
-            self.make_region(path);
-        }
-        let cycles = self.shared().platform.tsc().saturating_sub(start);
-        add(&self.shared().control.stats.region_cycles, cycles);
+        self.timed(|this| {
+            if this.grow(&path) {
+                // What still comes here comes from elsewhere.
+                this.set_heat(pc, this.fresh_heat());
+            } else if path.own > 1 || path.closed || this.wants_windows(path.blocks[0].context) {
+                this.make_region(path);
+            } else if this.lone.len() < MAX_LONE {
+                this.lone.push((this.space, path.blocks[0]));
+            }
+        });
     }
 
-    /// Makes a region again that was set aside. Gives whether there was one.
-    fn remake_region(&mut self) -> bool {
-        let Some(key) = self.current_key() else { return false };
-        let Some(region) = self.shared().cache.take_aside(&key) else { return false };
+    /// Does what takes time for regions' sake.
+    fn timed<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
         let start = self.shared().platform.tsc();
-        let made = self.pages_hold(&pages(region.tree.blocks()), &key)
+        let result = f(self);
+        let cycles = self.shared().platform.tsc().saturating_sub(start);
+        add(&self.shared().control.stats.region_cycles, cycles);
+        result
+    }
+
+    /// Makes a region again that was set aside, if there is one. Gives whether that could be.
+    fn remake_region(&mut self, key: &Key) -> Option<bool> {
+        let region = self.shared().cache.take_aside(key)?;
+        let made = self.pages_hold(&pages(region.tree.blocks()), key)
             && self.install(Tree::clone(&region.tree), Some(&region));
         if !made {
             self.set_heat(key.virt, self.fresh_heat());
         }
-        let stats = &self.shared().control.stats;
-        let cycles = self.shared().platform.tsc().saturating_sub(start);
-        add(&stats.region_cycles, cycles);
-        add(&stats.regions_remade, made.into());
-        true
+        add(&self.shared().control.stats.regions_remade, made.into());
+        Some(made)
     }
 
     /// Code of the current address space or privileged code should use windows from now on, or no longer: its regions that do
-    /// otherwise are set aside, and made again if they are still hot.
+    /// otherwise are set aside, and made again if they are still hot. So are blocks made regions that would be ones for windows only.
     pub(crate) fn restyle_regions(&mut self) {
         let this = &*self;
         let other = |key: &Key, region: &Region| {
@@ -190,6 +201,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         for (key, block, region) in self.shared().cache.set_aside(other) {
             self.drop_region(block, &region);
             self.set_heat(key.virt, AGAIN);
+        }
+        for (space, key) in core::mem::take(&mut self.lone) {
+            let here = space == self.space || self.is_everywhere(key.context);
+            if here && self.wants_windows(key.context) {
+                self.set_heat(key.virt, AGAIN);
+            } else {
+                self.lone.push((space, key));
+            }
         }
     }
 
@@ -310,7 +329,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     fn make_region(&mut self, mut path: Path) {
         path.blocks.truncate(path.own);
         let first = path.blocks[0];
-        if self.shared().cache.region(&first).is_none() && self.install(Tree::new(path.blocks, path.closed), None) {
+        // What was set aside has more branches.
+        if self.shared().cache.region(&first).is_none()
+            && self.remake_region(&first) != Some(true)
+            && self.install(Tree::new(path.blocks, path.closed), None)
+        {
             add(&self.shared().control.stats.regions, 1);
         }
     }

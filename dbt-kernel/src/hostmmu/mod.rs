@@ -103,6 +103,8 @@ pub(crate) struct HostMmu {
     /// The access under way is one through a window, and came by a fault at this site.
     at_site: bool,
     fault_site: Option<u32>,
+    /// The access under way is one that is aimed at nothing for good: windows learn nothing from it.
+    aimless: bool,
 }
 
 impl HostMmu {
@@ -138,6 +140,7 @@ impl HostMmu {
             hopeless: HashMap::default(),
             at_site: false,
             fault_site: None,
+            aimless: false,
         })
     }
 }
@@ -230,6 +233,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let faulted = core::mem::replace(&mut cpu.rt.faulted, 0) != 0;
         host.at_site = site != NO_SITE;
         host.fault_site = (faulted && site != NO_SITE).then_some(site);
+        host.aimless = false;
         let (mode, span) = (desc.mmu_mode(), va >> SPAN_BITS);
         if faulted {
             add(&self.stats().window_faults, 1);
@@ -238,6 +242,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             let patience = &mut cpu.rt.patience[site as usize % PATIENCE];
             if host.hopeless.get(&site).is_some_and(|n| *n >= CODE_FAULTS) {
                 *patience = i32::MAX;
+                host.aimless = true;
                 return;
             }
             if *patience < 0 {
@@ -431,7 +436,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let at_site = core::mem::take(&mut host.at_site);
         let site = host.fault_site.take();
         let open = |demand: &Demand| at_site && (site.is_some() || demand.is_open(mode));
-        let wanted = host.demand.as_ref().is_none_or(open);
+        let wanted = !host.aimless && host.demand.as_ref().is_none_or(open);
         self.note_miss(mode, WALK);
         self.note_stir();
         if !wanted {
@@ -512,7 +517,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if host.fault_site.is_some() {
             return false;
         }
-        if device || !host.at_site {
+        if device || !host.at_site || host.aimless {
             return true;
         }
         match &mut host.demand {
