@@ -88,6 +88,8 @@ struct Block {
 pub struct CodeCache {
     blocks: HashMap<Key, Block, Words>,
     pages: HashMap<u64, Page, Words>,
+    /// The blocks that begin regions, with the address spaces those were made in: few of very many.
+    heads: HashMap<Key, u64, Words>,
     /// How often each page's code was dropped.
     rewritten: HashMap<u64, u32, Words>,
     generation: u64,
@@ -155,6 +157,7 @@ impl CodeCache {
             self.pages.entry(phys & !PAGE_MASK).or_default().regions.push(key);
         }
         if let Some(block) = self.blocks.get_mut(&key) {
+            self.heads.insert(key, region.space);
             block.region = Some(Box::new(region));
         }
     }
@@ -162,17 +165,31 @@ impl CodeCache {
     /// Forgets the region that begins with the block `key`; gives the block's entry and the region.
     pub fn remove_region(&mut self, key: &Key) -> Option<(u64, Region)> {
         let block = self.blocks.get_mut(key)?;
-        Some((block.entry, *block.region.take()?))
+        let region = block.region.take()?;
+        self.heads.remove(key);
+        Some((block.entry, *region))
     }
 
-    /// Sets aside the regions that `which` picks; gives their first blocks, those blocks' entries, and the regions.
-    pub fn set_aside(&mut self, which: impl Fn(&Key, &Region) -> bool) -> Vec<(Key, u64, Region)> {
-        let aside = self.blocks.iter_mut().filter_map(|(key, block)| {
-            let region = block.region.take_if(|region| which(key, region))?;
-            block.aside = Some(region.clone());
-            Some((*key, block.entry, *region))
+    /// Sets aside the regions that `which` picks of those that `whose` does by their first blocks and address spaces; gives their
+    /// first blocks, those blocks' entries, and the regions.
+    pub fn set_aside(
+        &mut self,
+        whose: impl Fn(&Key, u64) -> bool,
+        which: impl Fn(&Key, &Region) -> bool,
+    ) -> Vec<(Key, u64, Region)> {
+        let Self { blocks, heads, .. } = self;
+        let aside = heads.extract_if(|key, space| {
+            let region = || blocks.get(key)?.region.as_ref();
+            whose(key, *space) && region().is_some_and(|region| which(key, region))
         });
-        aside.collect()
+        let heads: Vec<Key> = aside.map(|(key, _)| key).collect();
+        let take = |key: Key| {
+            let block = self.blocks.get_mut(&key)?;
+            let region = block.region.take()?;
+            block.aside = Some(region.clone());
+            Some((key, block.entry, *region))
+        };
+        heads.into_iter().filter_map(take).collect()
     }
 
     /// The region set aside that began with the block `key`.
@@ -192,7 +209,10 @@ impl CodeCache {
         let Some(page) = self.pages.remove(&(phys & !PAGE_MASK)) else { return Vec::new() };
         *self.rewritten.entry(phys & !PAGE_MASK).or_default() += 1;
         for key in &page.keys {
-            if self.blocks.remove(key).is_some() {
+            if let Some(block) = self.blocks.remove(key) {
+                if block.region.is_some() {
+                    self.heads.remove(key);
+                }
                 gone(key);
             }
         }
@@ -211,6 +231,7 @@ impl CodeCache {
     pub fn clear(&mut self) {
         self.blocks.clear();
         self.pages.clear();
+        self.heads.clear();
         self.rewritten.clear();
         self.generation += 1;
     }

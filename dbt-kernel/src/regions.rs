@@ -7,6 +7,9 @@
 //! leaves the region, and what is hot there becomes a region in its turn; or, if the way from there leads back to the head of the
 //! loop that was left, a branch of that ([`Tree`]), which is then translated anew.
 //!
+//! A hot block that nothing joins, as an interpreter's operations are, gains nothing by that. But where regions alone use windows
+//! (`hostmmu`), it becomes a region of one block once its code has some.
+//!
 //! A region may span pages. It dies when any of them is written to. Whether they are still mapped as they were is looked at
 //! whenever the jump key is another than at the last look, by the region's own first instructions.
 
@@ -163,7 +166,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 this.set_heat(pc, this.fresh_heat());
             } else if path.own > 1 || path.closed || this.wants_windows(path.blocks[0].context) {
                 this.make_region(path);
-            } else if this.lone.len() < MAX_LONE {
+            } else if this.may_want_windows() && this.lone.len() < MAX_LONE {
                 this.lone.push((this.space, path.blocks[0]));
             }
         });
@@ -194,11 +197,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     /// otherwise are set aside, and made again if they are still hot. So are blocks made regions that would be ones for windows only.
     pub(crate) fn restyle_regions(&mut self) {
         let this = &*self;
-        let other = |key: &Key, region: &Region| {
-            (region.space == this.space || this.is_everywhere(key.context))
-                && region.windows != this.wants_windows(key.context)
-        };
-        for (key, block, region) in self.shared().cache.set_aside(other) {
+        let here = |key: &Key, space| space == this.space || this.is_everywhere(key.context);
+        let other = |key: &Key, region: &Region| region.windows != this.wants_windows(key.context);
+        for (key, block, region) in self.shared().cache.set_aside(here, other) {
             self.drop_region(block, &region);
             self.set_heat(key.virt, AGAIN);
         }

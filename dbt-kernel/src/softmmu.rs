@@ -98,13 +98,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         fault: G::Fault,
         va: u64,
         kind: AccessKind,
-        access: Access,
+        desc: MemDesc,
     ) -> Raised {
-        self.note_guest_fault();
+        self.note_guest_fault(desc.mmu_mode());
         let stats = &self.shared().control.stats;
         let counter = if kind == AccessKind::Write { &stats.faults_store } else { &stats.faults_load };
         add(counter, 1);
-        self.raise(cpu, fault, va, kind, access)
+        self.raise(cpu, fault, va, kind, desc.access())
     }
 
     /// The address is not aligned as the access demands.
@@ -143,7 +143,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             self.note_miss(mode, SECOND_PLACE);
         }
         let mapping = Mapping {
-            phys: entry.phys >> PAGE_BITS << PAGE_BITS | (va - page),
+            phys: phys_in(&entry, va),
             size_bits: PAGE_BITS,
             read: kind == AccessKind::Read,
             write: kind == AccessKind::Write,
@@ -170,7 +170,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         let mapping = match G::walk(cpu, va, kind, mode) {
             Ok(mapping) => mapping,
-            Err(fault) => return Err(self.raise_walk(cpu, fault, va, kind, desc.access())),
+            Err(fault) => return Err(self.raise_walk(cpu, fault, va, kind, desc)),
         };
         add(&self.shared().control.stats.tlb_misses, 1);
         if kind == AccessKind::Write {
@@ -282,7 +282,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let known = tag == page | TlbEntry::DEVICE && va & (size - 1) == 0 && size <= 8 && cpu.rt.faulted == 0;
         known.then(|| {
             come_straight(cpu);
-            entry.phys >> PAGE_BITS << PAGE_BITS | (va - page)
+            phys_in(&entry, va)
         })
     }
 
@@ -387,6 +387,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             }
         }
     }
+}
+
+/// The physical address of `va`, whose page `entry` has.
+fn phys_in(entry: &TlbEntry, va: u64) -> u64 {
+    entry.phys >> PAGE_BITS << PAGE_BITS | va & ((1 << PAGE_BITS) - 1)
 }
 
 /// The same access, of one byte / of eight bytes: parts of one already checked for alignment.

@@ -17,6 +17,7 @@
 //!
 //! The code that runs first has windows from the start, on trial: no regions have to be made again for them. A few strikes or much
 //! code ([`TRIAL`]) end it, as a kernel has soon. Programs that end before anything else would have spoken for windows often need few.
+//! As long as it is alone, what it does with other code's rights counts as its own.
 //!
 //! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
 //! a small share of the time. What the guest invalidates as soon as it was mapped counts more than what it has just come to.
@@ -31,9 +32,11 @@ pub(crate) const SECOND_PLACE: u64 = 100;
 const CHEAP: u64 = 25;
 /// Cycles to translate an instruction of a region again, about, half of them being hot still.
 const TRANSLATION: u64 = 2500;
-/// What windows save of the time where there are no slow paths: one part in so many is taken for granted.
+/// What windows save of the time where there are no slow paths: one part in so many is taken for granted; a larger one where
+/// they will hardly fault, ...
 const AGE: u64 = 20;
-/// And of privileged code that is alone, which a kernel is at first, too.
+const AGE_CALM: u64 = 10;
+/// ... and of privileged code that is alone, which a kernel is at first, too, [`AGE`] if it is calm and a smaller one if not.
 const AGE_ALONE: u64 = 100;
 /// Pages that code is taken to need at least: its first ones are soon followed by others, ...
 const FEW: u64 = 128;
@@ -89,10 +92,10 @@ pub(crate) enum Setback {
     AllDropped,
 }
 
-/// Since when all code hardly comes to other pages, nor is refused any: windows would not close again. Times are what all code ran.
+/// Since when code hardly comes to other pages, nor is refused any: windows would not close again. Times are what it ran.
 #[derive(Clone, Copy, Default)]
 struct Calm {
-    /// Pages it came to and accesses it was refused since the last look.
+    /// Pages it came to and accesses it was refused since the last look, and when that was.
     stirs: u64,
     looked: u64,
     since: u64,
@@ -117,9 +120,11 @@ impl Calm {
 struct Record {
     open: bool,
     trial: bool,
-    /// Since when there is evidence; when its windows closed, if they did; and the gain that is the reason for the next look.
+    /// Since when there is evidence; when its windows closed, if they did; what programs had run by then; and the gain that is the
+    /// reason for the next look.
     from: u64,
     closed: u64,
+    own: u64,
     looked: u64,
     /// Cycles in slow paths for want of an entry in the software TLB, and how many are a reason to look.
     slow: u64,
@@ -158,8 +163,12 @@ impl Record {
 
 #[derive(Default)]
 struct Space {
-    /// Cycles that it ran.
+    /// Cycles that it ran, those of them that its programs did, as looks found, and when the last was.
     ran: u64,
+    own: u64,
+    looked: u64,
+    /// Of its programs; of all code if it is everywhere.
+    calm: Calm,
     modes: [Record; MMU_MODES],
 }
 
@@ -172,7 +181,6 @@ pub(crate) struct Demand {
     privileged: [bool; MMU_MODES],
     /// Other code runs, too.
     users: bool,
-    calm: Calm,
     /// Cycles that code in a hurry was lent.
     lent: u64,
     /// When the time that the current address space runs was last counted, how many changes of it there were since then, and how many
@@ -195,7 +203,6 @@ impl Demand {
             everywhere: Space::default(),
             privileged: [false; MMU_MODES],
             users: false,
-            calm: Calm::default(),
             lent: 0,
             counted: now,
             changes: 0,
@@ -210,35 +217,37 @@ impl Demand {
         self.privileged[mode] = true;
     }
 
-    /// Code that isn't privileged runs.
-    pub fn note_users(&mut self) {
-        self.users = true;
-    }
-
-    /// Code of `mode`, which is privileged, is the first to run.
-    pub fn begin(&mut self, mode: usize) {
+    /// Code of `mode`, which is privileged, is the first to run; its accesses with the rights of others are those of mode `user`.
+    pub fn begin(&mut self, mode: usize, user: usize) {
         self.note_privileged(mode);
-        let it = &mut self.everywhere.modes[mode];
-        (it.open, it.trial, it.allowed, it.asks) = (true, true, TRIAL, u64::MAX);
+        for mode in [mode, user] {
+            let it = &mut self.everywhere.modes[mode];
+            (it.open, it.trial, it.allowed, it.asks) = (true, true, TRIAL, u64::MAX);
+        }
     }
 
     pub fn is_privileged(&self, mode: usize) -> bool {
         self.privileged[mode]
     }
 
+    /// Whether code of `mode` is one in all address spaces.
+    fn is_everywhere(&self, mode: usize) -> bool {
+        self.privileged[mode] || !self.users
+    }
+
     fn space(&mut self, mode: usize) -> &mut Space {
-        if self.privileged[mode] { &mut self.everywhere } else { self.spaces.current_mut() }
+        if self.is_everywhere(mode) { &mut self.everywhere } else { self.spaces.current_mut() }
     }
 
     /// Whether code of `mode` has windows in the current address space.
     pub fn is_open(&self, mode: usize) -> bool {
-        let space = if self.privileged[mode] { &self.everywhere } else { self.spaces.current() };
+        let space = if self.is_everywhere(mode) { &self.everywhere } else { self.spaces.current() };
         space.modes[mode].open
     }
 
     /// Whether it has in `space`, which is another one.
     pub fn is_open_in(&self, space: u64, mode: usize) -> bool {
-        if self.privileged[mode] {
+        if self.is_everywhere(mode) {
             return self.everywhere.modes[mode].open;
         }
         self.spaces.get(space).is_some_and(|space| space.modes[mode].open)
@@ -249,6 +258,18 @@ impl Demand {
         let cycles = now.saturating_sub(core::mem::replace(&mut self.counted, now));
         self.everywhere.ran += cycles;
         self.spaces.current_mut().ran += cycles;
+    }
+
+    /// Code that is a program's or not is what runs now: it is taken to have since the last look. Gives whether windows have closed
+    /// that were open only because there was none.
+    pub fn look(&mut self, now: u64, user: bool) -> bool {
+        self.count(now);
+        let first = user && !self.users;
+        self.users |= user;
+        let Space { ran, own, looked, .. } = self.spaces.current_mut();
+        let cycles = *ran - core::mem::replace(looked, *ran);
+        *own += if user { cycles } else { 0 };
+        first && (0..MMU_MODES).any(|mode| !self.privileged[mode] && self.everywhere.modes[mode].open)
     }
 
     /// The address space `to` is the current one instead of `from`. Reading the clock takes longer than all else that a change of
@@ -286,9 +307,12 @@ impl Demand {
         asks
     }
 
-    /// Code came to a page that the software TLB didn't have, or was refused one.
-    pub fn stirred(&mut self) {
-        self.calm.stirs += 1;
+    /// Code of `mode` came to a page that the software TLB didn't have, or was refused one.
+    pub fn stirred(&mut self, mode: usize) {
+        self.everywhere.calm.stirs += 1;
+        if !self.privileged[mode] {
+            self.spaces.current_mut().calm.stirs += 1;
+        }
     }
 
     /// A region was made of `insns` instructions. Gives whether windows of `mode` have to close, and then counts them as closed.
@@ -304,9 +328,12 @@ impl Demand {
 
     /// Windows of `mode` close; cycles that windows were `wasted` on are all that is remembered.
     fn close(&mut self, mode: usize, wasted: u64) {
-        let Space { ran, modes } = self.space(mode);
-        modes[mode] = Record { wasted, from: *ran, closed: *ran, ..Record::default() };
-        self.calm.since = self.everywhere.ran;
+        let Space { ran, own, calm, modes, .. } = self.space(mode);
+        let fresh = |wasted| Record { wasted, from: *ran, closed: *ran, own: *own, ..Record::default() };
+        modes[mode] = fresh(wasted);
+        // A trial is of all modes.
+        modes.iter_mut().filter(|record| record.trial).for_each(|record| *record = fresh(0));
+        calm.since = *ran;
     }
 
     /// Whether it is time to ask whether windows open.
@@ -320,17 +347,20 @@ impl Demand {
 
     /// Whether code of `mode` should have windows now, if it uses as many pages as `pages` gives. Says yes once.
     pub fn opens(&mut self, mode: usize, pages: impl FnOnce() -> u64) -> bool {
-        let (page, privileged) = (self.fault_cost, self.privileged[mode]);
+        let (page, privileged) = (self.fault_cost, self.is_everywhere(mode));
         // A kernel leaves for its programs.
-        let leaves = privileged && self.users;
-        self.calm.look(self.everywhere.ran, page);
-        let settled = !self.users && self.calm.lasts(self.everywhere.ran);
+        let users = self.users;
+        let leaves = privileged && users;
         let lendable = (GRANT * page + self.everywhere.ran / LENT).saturating_sub(self.lent).min(GRANT * page);
-        let Space { ran, modes } = self.space(mode);
+        let Space { ran, own, calm, modes, .. } = self.space(mode);
+        calm.look(*ran, page);
+        let settled = !leaves && calm.lasts(*ran);
+        let alone = settled && !users;
         let (ran, it) = (*ran, &mut modes[mode]);
         let share = match privileged {
             true if leaves => u64::MAX,
             true if !settled => AGE_ALONE,
+            false if settled => AGE_CALM,
             _ => AGE,
         };
         let few = if settled { FEW_SETTLED } else { FEW };
@@ -341,7 +371,7 @@ impl Demand {
             *it = Record { wasted, closed, insns, looked, from: ran, ..Record::default() };
         }
         let age = ran - it.from;
-        let gain = it.slow + if privileged { ran - it.closed } else { age } / share;
+        let gain = it.slow + if privileged { ran - it.closed } else { *own - it.own } / share;
         // Looking costs something, too.
         let soon = gain < it.looked || (ran - it.closed < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
         let loan = if it.hurries(age, page) && it.wasted == 0 && !leaves { lendable } else { 0 };
@@ -361,7 +391,8 @@ impl Demand {
         it.paid = it.cost(pages, page);
         it.allowed = match it.slow > gain / 2 {
             true => (2 * pages).max(FAULTS / 2),
-            false if settled => FAULTS_SETTLED,
+            false if alone => FAULTS_SETTLED,
+            false if settled => FAULTS / 2,
             false => FAULTS.max(pages / PAGES_PER_FAULT),
         };
         self.lent += cost.saturating_sub(gain);
@@ -380,7 +411,7 @@ impl Demand {
     pub fn suffered(&mut self, mode: usize, setback: Setback, now: u64) -> bool {
         self.count(now);
         let page = self.fault_cost;
-        let Space { ran, modes } = self.space(mode);
+        let Space { ran, modes, .. } = self.space(mode);
         let (ran, it) = (*ran, &mut modes[mode]);
         let (pages, strikes) = match setback {
             Setback::Fault => (FAULT, 1),
@@ -425,21 +456,24 @@ mod tests {
     const USER: usize = 0;
     const KERNEL: usize = 2;
 
+    /// Without programs.
+    fn alone() -> Demand {
+        let mut demand = Demand::new(COST, 0).expect("faults are dear");
+        demand.note_privileged(KERNEL);
+        demand
+    }
+
+    /// With programs to run.
     fn demand() -> Demand {
-        Demand::new(COST, 0).expect("faults are dear")
+        let mut demand = alone();
+        demand.look(0, true);
+        demand
     }
 
     /// Another address space, after no time.
     fn change(d: &mut Demand, from: u64, to: u64) {
         let now = d.counted;
         d.enter(from, to, || now);
-    }
-
-    /// With programs to run.
-    fn kernel() -> Demand {
-        let mut demand = demand();
-        demand.note_users();
-        demand
     }
 
     /// Runs in steps of a fault's time until windows open, and gives when they did; comes to a page at each step.
@@ -449,15 +483,14 @@ mod tests {
 
     /// Comes to a page at one step in so many.
     fn opened_stirred(d: &mut Demand, mode: usize, pages: u64, slow: u64, steps: u64) -> u64 {
-        d.note_privileged(KERNEL);
         let start = d.counted;
         for step in 1..100_000 {
             let now = d.counted + COST;
             d.missed(mode, slow);
             if step % steps == 0 {
-                d.stirred();
+                d.stirred(mode);
             }
-            d.count(now);
+            d.look(now, d.users && mode == USER);
             if d.opens(mode, || pages) {
                 return now - start;
             }
@@ -495,7 +528,7 @@ mod tests {
         assert!(opened(&mut d, USER, 10, 0) >= 10_000 * TRANSLATION * AGE);
         // An eighth of the time goes to slow paths.
         let at = opened(&mut demand(), USER, 10, COST / 8);
-        assert!((700 * COST..800 * COST).contains(&at), "{at}");
+        assert!((FEW * COST..FEW * COST * 9 / 8).contains(&(at / 8 + at / AGE)), "{at}");
     }
 
     #[test]
@@ -504,11 +537,12 @@ mod tests {
         assert!((LATE * COST * 4 / 5..LATE * COST * 5 / 4).contains(&(at / 2)), "{at}");
         // So many pages' cost has to be made up for, but for the most that is lent.
         let at = opened(&mut demand(), USER, 10 * GRANT, COST / 2);
-        assert!((8 * GRANT * COST..10 * GRANT * COST * 11 / 10).contains(&(at / 2)), "{at}");
+        assert!((9 * GRANT * COST..10 * GRANT * COST).contains(&(at / 2 + at / AGE)), "{at}");
         // Slow paths long ago are no hurry.
-        let mut d = kernel();
+        let mut d = demand();
         d.missed(USER, FEW * COST / 4);
-        d.count(d.counted + 2 * FEW * COST);
+        (0..FEW).for_each(|_| d.stirred(USER));
+        d.look(d.counted + 2 * FEW * COST, true);
         assert!(!d.opens(USER, || 10));
     }
 
@@ -524,15 +558,15 @@ mod tests {
 
     #[test]
     fn a_kernel_has_windows_for_its_slow_paths_only() {
-        assert_eq!(opened(&mut kernel(), KERNEL, 10, 0), u64::MAX);
-        assert_eq!(opened(&mut kernel(), KERNEL, 10, COST / MUCH - 1), u64::MAX);
-        assert!(opened(&mut kernel(), KERNEL, 10, COST / 2) < 300 * COST);
+        assert_eq!(opened(&mut demand(), KERNEL, 10, 0), u64::MAX);
+        assert_eq!(opened(&mut demand(), KERNEL, 10, COST / MUCH - 1), u64::MAX);
+        assert!(opened(&mut demand(), KERNEL, 10, COST / 2) < 300 * COST);
     }
 
     #[test]
     fn privileged_code_alone_has_windows_for_its_time_after_long() {
         let least = FEW * COST * AGE_ALONE;
-        let mut d = demand();
+        let mut d = alone();
         let at = opened(&mut d, KERNEL, 10, COST / MUCH / 2);
         assert!((least..=least + least / 4).contains(&at), "{at}");
         // Again after it was closed.
@@ -541,34 +575,59 @@ mod tests {
     }
 
     #[test]
-    fn code_that_is_alone_and_calm_has_windows_for_its_time_and_the_pages_it_has() {
+    fn calm_code_has_windows_for_its_time_and_the_pages_it_has() {
         const SELDOM: u64 = u64::MAX;
-        for mode in [USER, KERNEL] {
-            let mut d = demand();
-            d.note_privileged(KERNEL);
+        for (new, mode, age) in [(demand as fn() -> _, USER, AGE_CALM), (alone, USER, AGE), (alone, KERNEL, AGE)] {
+            let mut d = new();
             d.translated(mode, 100);
-            let least = (20 * COST + 100 * TRANSLATION) * AGE;
+            let least = (20 * COST + 100 * TRANSLATION) * age;
             let at = opened_stirred(&mut d, mode, 20, 0, SELDOM);
             assert!((least..=least + least / 4).contains(&at), "{mode}: {at}");
             // It comes to other pages as often as windows may fault, or more often.
-            assert!(opened_stirred(&mut demand(), mode, 20, 0, FAULT * SHARE) >= FEW * COST * AGE, "{mode}");
-            // Those who have programs to run, or are programs, are taken to need more.
-            assert!(opened_stirred(&mut kernel(), mode, 20, 0, SELDOM) >= FEW * COST * AGE, "{mode}");
+            assert!(opened_stirred(&mut new(), mode, 20, 0, FAULT * SHARE) >= FEW * COST * AGE, "{mode}");
         }
         // Until it has been calm for half of its time.
-        let mut d = demand();
-        for _ in 0..1000 {
-            d.stirred();
-            d.count(d.counted + COST);
-            assert!(!d.opens(USER, || 10));
+        for (mut d, mode) in [(demand(), USER), (alone(), KERNEL)] {
+            for _ in 0..500 {
+                d.stirred(mode);
+                d.look(d.counted + COST, mode == USER);
+                assert!(!d.opens(mode, || 10));
+            }
+            let at = opened_stirred(&mut d, mode, 10, 0, SELDOM);
+            assert!((500 * COST..=501 * COST).contains(&at), "{mode}: {at}");
         }
-        let at = opened_stirred(&mut d, USER, 10, 0, SELDOM);
-        assert!((1000 * COST..=1001 * COST).contains(&at), "{at}");
+    }
+
+    #[test]
+    fn only_what_programs_run_themselves_speaks_for_their_windows() {
+        let mut d = demand();
+        let looked = (1..).find(|n| {
+            d.look(d.counted + COST, n % 4 == 0);
+            d.opens(USER, || 200)
+        });
+        let least = 4 * 200 * AGE_CALM;
+        assert!(looked.is_some_and(|n| (least..=least + least / 4).contains(&n)), "{looked:?}");
+    }
+
+    #[test]
+    fn what_code_that_is_alone_does_with_others_rights_is_its_own() {
+        let mut d = alone();
+        d.begin(KERNEL, USER);
+        change(&mut d, 1, 2);
+        d.forget_all();
+        assert!(d.is_open(USER) && d.is_open_in(1, USER) && !d.look(COST, false));
+        // Until a program runs.
+        assert!(d.look(2 * COST, true) && !d.look(3 * COST, true));
+        assert!(d.is_open(KERNEL) && !d.is_open(USER) && !d.is_open_in(1, USER));
+        // What ends the trial ends it for both.
+        let mut d = alone();
+        d.begin(KERNEL, USER);
+        assert!(d.translated(KERNEL, TRIAL_INSNS + 1) && !d.is_open(KERNEL) && !d.is_open(USER));
     }
 
     #[test]
     fn slow_paths_of_privileged_code_count_while_they_are_much_of_the_time() {
-        let mut d = kernel();
+        let mut d = demand();
         // As many as for windows, but seldom.
         assert_eq!(opened(&mut d, KERNEL, 10, COST / 10), u64::MAX);
         let at = opened(&mut d, KERNEL, 10, COST / 2);
@@ -610,11 +669,10 @@ mod tests {
     #[test]
     fn slow_paths_of_privileged_code_add_up_over_address_spaces() {
         let mut d = demand();
-        d.note_privileged(KERNEL);
         let opened = (1..6000).find(|turn| {
             change(&mut d, turn % 3, (turn + 1) % 3);
             let asks = (0..8).filter(|_| d.missed(KERNEL, WALK)).count() > 0;
-            d.stirred();
+            d.stirred(KERNEL);
             d.count(d.counted + 10 * WALK);
             asks && d.opens(KERNEL, || 4)
         });
@@ -729,22 +787,22 @@ mod tests {
     #[test]
     fn code_that_runs_first_has_windows_on_trial() {
         let fault = |d: &mut Demand, pause| d.suffered(KERNEL, Setback::Fault, d.counted + pause);
-        let mut d = demand();
-        d.begin(KERNEL);
+        let mut d = alone();
+        d.begin(KERNEL, USER);
         d.translated(KERNEL, 1000);
-        assert!(d.is_open(KERNEL) && !d.is_open(USER) && !d.opens(KERNEL, || 10));
+        assert!(d.is_open(KERNEL) && !d.opens(KERNEL, || 10));
         assert_eq!((1..).find(|_| fault(&mut d, COST)), Some(TRIAL));
         assert!(!d.is_open(KERNEL));
         // Then it is as if there had been none.
-        assert_eq!(opened(&mut d, KERNEL, 10, COST / 2), opened(&mut demand(), KERNEL, 10, COST / 2));
+        assert_eq!(opened(&mut d, KERNEL, 10, COST / 2), opened(&mut alone(), KERNEL, 10, COST / 2));
         // Or with much code.
-        let mut d = demand();
-        d.begin(KERNEL);
+        let mut d = alone();
+        d.begin(KERNEL, USER);
         assert!(!d.translated(KERNEL, TRIAL_INSNS) && d.translated(KERNEL, 1) && !d.is_open(KERNEL));
         assert!(!d.translated(KERNEL, 2 * TRIAL_INSNS));
         // Who passes it has windows like others.
-        let mut d = demand();
-        d.begin(KERNEL);
+        let mut d = alone();
+        d.begin(KERNEL, USER);
         d.translated(KERNEL, 1000);
         assert!((0..TRIAL).all(|_| !fault(&mut d, FAULT * COST * SHARE + COST)));
         assert!(!d.translated(KERNEL, TRIAL_INSNS) && d.is_open(KERNEL));

@@ -203,7 +203,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host
             && own != user
         {
-            demand.begin(own);
+            demand.begin(own, user);
         }
     }
 
@@ -311,6 +311,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() else { return };
         if demand.suffered(mode, setback, shared.platform.tsc()) {
             add(&shared.control.stats.windows_closed, 1);
+            self.log_line(format_args!("windows of mode {mode} close in address space {:#x}: {setback:?}", self.space));
             self.close_windows();
         }
     }
@@ -325,22 +326,20 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
 
     /// Gives code of the current address space windows if it is time, with what the software TLB has of its memory.
     fn open_windows(&mut self) {
+        // SAFETY: the block lives as long as `self`.
+        let context = unsafe { G::context(&(*self.vcpu).state) };
+        let (own, user) = (G::mmu_mode(context, false), G::mmu_mode(context, true));
         let Some((HostMmu { demand: Some(demand), .. }, shared)) = self.host_parts() else { return };
         let now = shared.platform.tsc();
         if !demand.is_due(now) {
             return;
         }
-        demand.count(now);
         look_again(shared.control, now);
-        // SAFETY: the block lives as long as `self`.
-        let context = unsafe { G::context(&(*self.vcpu).state) };
-        let (own, user) = (G::mmu_mode(context, false), G::mmu_mode(context, true));
-        if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
-            if own == user {
-                demand.note_users();
-            } else {
-                demand.note_privileged(own);
-            }
+        if own != user {
+            demand.note_privileged(own);
+        }
+        if demand.look(now, own == user) {
+            self.close_windows();
         }
         if own != user {
             self.open_windows_for(own);
@@ -361,6 +360,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         add(&self.stats().windows_opened, 1);
         let pages: Vec<u64> = filled.entries(tlb).map(|entry| entry.read).filter(|va| va & (PAGE - 1) == 0).collect();
+        self.log_line(format_args!("windows of mode {mode} open in address space {space:#x}: {} pages", pages.len()));
         for va in pages {
             let mapped = |host: &HostMmu| host.windows.maps(mode, space, va);
             if self.host.as_ref().is_some_and(mapped) {
@@ -377,6 +377,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         }
         self.refresh_spans();
         self.restyle_regions();
+    }
+
+    /// Whether windows are for some code only, for now.
+    pub(crate) fn may_want_windows(&self) -> bool {
+        self.host.as_ref().is_some_and(|host| host.demand.is_some())
     }
 
     /// Whether a region of code in this context should use windows.
@@ -438,7 +443,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         let open = |demand: &Demand| at_site && (site.is_some() || demand.is_open(mode));
         let wanted = !host.aimless && host.demand.as_ref().is_none_or(open);
         self.note_miss(mode, WALK);
-        self.note_stir();
+        self.note_stir(mode);
         if !wanted {
             return;
         }
@@ -530,9 +535,9 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     /// Windows would have faulted.
-    fn note_stir(&mut self) {
+    fn note_stir(&mut self, mode: usize) {
         if let Some(HostMmu { demand: Some(demand), .. }) = &mut self.host {
-            demand.stirred();
+            demand.stirred(mode);
         }
     }
 
@@ -546,8 +551,8 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
     }
 
     /// The guest permits no access: a fault that brought it here is the guest's to handle.
-    pub(crate) fn note_guest_fault(&mut self) {
-        self.note_stir();
+    pub(crate) fn note_guest_fault(&mut self, mode: usize) {
+        self.note_stir(mode);
         if self.host.as_mut().is_some_and(|host| host.fault_site.take().is_some()) {
             add(&self.stats().window_faults_guest, 1);
         }
