@@ -1,5 +1,25 @@
 //! Medians and means.
 
+/// Which figure stands for those of all rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Statistic {
+    #[default]
+    Median,
+    /// What the machine can do when nothing disturbs it.
+    Least,
+}
+
+impl Statistic {
+    /// NaN of nothing.
+    #[must_use]
+    pub fn of(self, figures: &[f64]) -> f64 {
+        match self {
+            Self::Median => median(figures),
+            Self::Least => figures.iter().copied().fold(f64::NAN, f64::min),
+        }
+    }
+}
+
 /// The middle figure; of an even number halfway between the two. NaN of nothing.
 #[must_use]
 pub fn median(figures: &[f64]) -> f64 {
@@ -28,6 +48,8 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!((median(&[4.0, 1.0, 3.0, 2.0]), median(&[7.0])), (2.5, 7.0));
         assert!(median(&[]).is_nan());
+        assert_eq!(Statistic::Least.of(&[3.0, 1.0, 2.0]), 1.0);
+        assert!(Statistic::Least.of(&[]).is_nan());
     }
 
     #[test]

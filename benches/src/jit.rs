@@ -3,6 +3,7 @@
 //! Whatever times (`..._cycles`) the launcher reports are shown; those of the translator's phases (`translate_..._cycles`) also per
 //! guest instruction. With statistics on, blocks count themselves, so code is a little larger than it is otherwise.
 
+use crate::figures::Statistic;
 use crate::session::Session;
 use crate::subject::{Machine, Subject};
 use crate::table::Table;
@@ -59,7 +60,7 @@ fn figures(stats: &Map<String, Value>) -> Vec<Figure> {
     figures
 }
 
-pub fn measure(machine: &Machine, subjects: &[Subject], runs: usize) -> Result<Table, String> {
+pub fn measure(machine: &Machine, subjects: &[Subject], runs: usize, statistic: Statistic) -> Result<Table, String> {
     let mut table = Table::new("Translation, in a boot to the shell", subjects);
     table.overall = false;
     for run in 1..=runs {
@@ -81,7 +82,7 @@ pub fn measure(machine: &Machine, subjects: &[Subject], runs: usize) -> Result<T
     }
     for (column, subject) in subjects.iter().enumerate() {
         let translate = table.rows.iter().find(|row| row.name == "translate ns");
-        if let Some(nanoseconds) = translate.and_then(|row| row.cells[column].median()) {
+        if let Some(nanoseconds) = translate.and_then(|row| row.cells[column].figure(statistic)) {
             let rate = 1000.0 / nanoseconds;
             table.notes.push(format!("{}: {rate:.2} million guest instructions translated per second", subject.name));
         }

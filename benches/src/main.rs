@@ -20,6 +20,7 @@ mod svg;
 mod table;
 
 use clap::{Args, Parser, Subcommand};
+use figures::Statistic;
 use measure::{Plan, measure};
 use session::Session;
 use std::path::PathBuf;
@@ -110,6 +111,9 @@ struct Options {
     /// Counts processor time of the guest's process instead of time that passes: for machines with other work.
     #[arg(long)]
     cpu_time: bool,
+    /// Compares the fastest of the rounds instead of their medians: for a machine whose speed changes, with many rounds.
+    #[arg(long)]
+    fastest: bool,
     /// Only programs whose names contain this, or of the group with this name; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -152,6 +156,10 @@ impl Options {
 
     fn wants(&self, name: &str, group: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()) || group == only)
+    }
+
+    fn statistic(&self) -> Statistic {
+        if self.fastest { Statistic::Least } else { Statistic::Median }
     }
 
     fn plan<'a>(&self, title: &'a str, machine: &'a Machine, jobs: &'a [job::Job]) -> Plan<'a> {
@@ -226,7 +234,7 @@ fn apps(options: &Options) -> Result<Table, String> {
 
 fn jit(options: &Options) -> Result<Table, String> {
     let subjects: Vec<Subject> = options.subjects().into_iter().filter(|s| s.kind == Kind::Ours).collect();
-    jit::measure(&options.machine(&options.kernel[0], None, 1024), &subjects, options.runs)
+    jit::measure(&options.machine(&options.kernel[0], None, 1024), &subjects, options.runs, options.statistic())
 }
 
 fn spec2006(spec: &SpecOptions) -> Result<Table, String> {
@@ -268,6 +276,7 @@ fn main() -> ExitCode {
         if let (Some(before), Some(now)) = (before, cpu_time::Machine::now()) {
             table.warn_of_stolen_time(now.stolen_since(before));
         }
+        table.statistic = options.statistic();
         print!("{table}");
         options.json.as_ref().map_or(Ok(()), |path| table.write_json(path))?;
         options.svg.as_ref().map_or(Ok(()), |path| svg::write(&table, path))?;

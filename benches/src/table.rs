@@ -1,7 +1,7 @@
 //! Tables of figures: a row per benchmark, a column per subject; how many times faster ours is than the fastest QEMU and how
 //! many times slower than this machine itself; a geometric mean of those ratios per group.
 
-use crate::figures::{geometric_mean, median};
+use crate::figures::{Statistic, geometric_mean};
 use crate::subject::{Kind, Subject};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,8 +23,8 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub fn median(&self) -> Option<f64> {
-        (self.error.is_none() && !self.runs.is_empty()).then(|| median(&self.runs))
+    pub fn figure(&self, statistic: Statistic) -> Option<f64> {
+        (self.error.is_none() && !self.runs.is_empty()).then(|| statistic.of(&self.runs))
     }
 }
 
@@ -39,6 +39,8 @@ pub struct Table {
     pub title: String,
     pub columns: Vec<Column>,
     pub rows: Vec<Row>,
+    /// How its figures come from those of the rounds.
+    pub statistic: Statistic,
     /// Whether a mean over all groups makes sense.
     pub overall: bool,
     pub notes: Vec<String>,
@@ -62,6 +64,7 @@ impl Table {
             title: title.to_owned(),
             columns: subjects.iter().map(|s| Column { name: s.name.clone(), kind: s.kind }).collect(),
             rows: Vec::new(),
+            statistic: Statistic::default(),
             overall: true,
             notes: Vec::new(),
             warnings: Vec::new(),
@@ -93,7 +96,8 @@ impl Table {
     }
 
     fn of_kind<'a>(&'a self, row: &'a Row, kind: Kind) -> impl Iterator<Item = Option<f64>> + 'a {
-        self.columns.iter().zip(&row.cells).filter(move |(c, _)| c.kind == kind).map(|(_, cell)| cell.median())
+        let cells = self.columns.iter().zip(&row.cells).filter(move |(c, _)| c.kind == kind);
+        cells.map(|(_, cell)| cell.figure(self.statistic))
     }
 
     fn has(&self, kind: Kind) -> bool {
@@ -179,7 +183,7 @@ impl Table {
                 let cells: Vec<Value> = row
                     .cells
                     .iter()
-                    .map(|cell| json!({ "median": cell.median(), "runs": cell.runs, "error": cell.error }))
+                    .map(|cell| json!({ "median": cell.figure(Statistic::Median), "runs": cell.runs, "error": cell.error }))
                     .collect();
                 json!({ "name": row.name, "group": row.group, "figures": cells, "ratios": named(&self.ratios(row)) })
             })
@@ -257,7 +261,7 @@ impl fmt::Display for Table {
                     let width = column_width(&column.name);
                     match &cell.error {
                         Some(_) => write!(f, "{:>width$}", "FAILED")?,
-                        None => write_figure(f, cell.median(), width, 3)?,
+                        None => write_figure(f, cell.figure(self.statistic), width, 3)?,
                     }
                 }
                 let ratios = self.ratios(row);
@@ -305,6 +309,7 @@ pub mod tests {
                 column("native", Kind::Native),
             ],
             rows: Vec::new(),
+            statistic: Statistic::default(),
             overall: true,
             notes: vec!["remark".into()],
             warnings: vec!["clocks".into()],
@@ -330,6 +335,15 @@ pub mod tests {
         let expected = Ratios { qemu: vec![Some(2.0), Some(4.0)], first: vec![Some(2.0)], native: Some(4.0) };
         assert_eq!(table.ratios(&table.rows[0]), expected);
         assert_eq!(table.ratios(&table.rows[1]).qemu, [Some(1.0), Some(1.0)]);
+    }
+
+    #[test]
+    fn the_least_of_the_rounds_counts_if_asked_for() {
+        let mut table = sample();
+        table.rows[0].cells[0].runs.push(0.5);
+        table.statistic = Statistic::Least;
+        assert_eq!(table.ratios(&table.rows[0]).qemu, [Some(8.0), Some(4.0)]);
+        assert!(table.to_string().contains("  a                          0.500"), "{table}");
     }
 
     #[test]
