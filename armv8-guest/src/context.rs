@@ -33,20 +33,25 @@ pub fn sp_check(state: &State) -> u8 {
 
 /// Brings all derived elements up to date.
 pub fn update(state: &mut State) {
-    state.fp_off = match state.cpacr_el1 >> 20 & 3 {
-        3 => 0,
-        1 => u8::from(state.el == 0),
-        _ => 1,
-    };
+    update_for_level(state);
     let (flush, inexact) = (state.fpcr & fpcr::FZ != 0, state.fpsr & FPSR_IXC != 0);
     let slow = state.fpcr & fpcr::SLOW != 0 || (flush && !inexact);
     state.fp_slow = u8::from(slow);
     state.fp_flush = u8::from(flush && !slow);
     state.strict_align = u8::from(state.sctlr_el1 & sctlr::A != 0);
+    update_pointer_authentication(state);
+}
+
+/// Brings those up to date that depend on the exception level or the stack pointer in use: each exception changes these.
+pub fn update_for_level(state: &mut State) {
+    state.fp_off = match state.cpacr_el1 >> 20 & 3 {
+        3 => 0,
+        1 => u8::from(state.el == 0),
+        _ => 1,
+    };
     state.sp_check = sp_check(state);
     let strict = if state.el == 0 { sctlr::BT0 } else { sctlr::BT1 };
     state.bti_strict = u8::from(state.sctlr_el1 & strict != 0);
-    update_pointer_authentication(state);
 }
 
 /// Which keys are in use, and where codes go in pointers.

@@ -94,7 +94,7 @@ fn enter(state: &mut State, vector: Vector, saved: u64, return_address: u64) {
         state.pan = 1;
     }
     state.excl_valid = 0;
-    context::update(state);
+    context::update_for_level(state);
 }
 
 /// Takes a synchronous exception of the current instruction.
@@ -162,7 +162,7 @@ pub fn exception_return(cpu: &mut Cpu, target: u64) {
         enter(state, Vector::Synchronous, resaved, return_address);
         return;
     }
-    context::update(state);
+    context::update_for_level(state);
     mask_changed(cpu);
 }
 

@@ -1,6 +1,6 @@
 //! Pointer authentication (Arm ARM, D8.10): the description's functions for codes, and pointers with them.
 
-use crate::isa::outlined::{pac_code, pac_insert, pac_remove};
+use crate::isa::outlined::{pac_code, pac_insert_lower, pac_insert_upper, pac_remove_lower, pac_remove_upper};
 
 const BIT_55: u64 = 1 << 55;
 
@@ -8,6 +8,8 @@ const BIT_55: u64 = 1 << 55;
 const HOW: u64 = how(48 << 6 | 48 | 0b0101 << 12, true);
 const DATA: u64 = 1 << 16;
 const B_KEY: u64 = 1 << 17;
+/// Here only, where the functions have nothing: which of them is meant.
+const UPPER: u64 = 1 << 18;
 const KERNEL: u64 = 0xffff_8000_1234_5678;
 const USER: u64 = 0x0000_7fff_1234_5678;
 
@@ -18,16 +20,18 @@ const fn field(how: u64, upper: bool) -> u64 {
     (u64::MAX >> (8 * tag)) & (u64::MAX << bottom)
 }
 
-/// As `pac_how` of the description packs it.
+/// As `pac_how` of the description packs it, for a level that usually has pointers of that half.
 const fn how(geometry: u64, upper: bool) -> u64 {
-    geometry | (upper as u64) << 18 | field(geometry, upper)
+    geometry | if upper { UPPER } else { 0 } | field(geometry, upper)
 }
 
 fn insert(pointer: u64, how: u64) -> u64 {
-    pac_insert(pointer, 1, 2, 3, how)
+    let insert = if how & UPPER != 0 { pac_insert_upper } else { pac_insert_lower };
+    insert(pointer, 1, 2, 3, how)
 }
 fn remove(pointer: u64, how: u64) -> u64 {
-    pac_remove(pointer, 1, 2, 3, how)
+    let remove = if how & UPPER != 0 { pac_remove_upper } else { pac_remove_lower };
+    remove(pointer, 1, 2, 3, how)
 }
 
 #[test]
@@ -59,14 +63,11 @@ fn codes_go_into_fields_and_out_again() {
 
 /// The codes themselves: guests never see how they are made, but a change of the function should be meant.
 #[test]
-fn codes_are_folded_products() {
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        product as u64 ^ (product >> 64) as u64
-    };
+fn codes_are_a_folded_product() {
     for (value, modifier, low, high) in [(KERNEL, 1, 2, 3_u64), (USER, u64::MAX, 1 << 63, 0x0123_4567_89ab_cdef)] {
-        let mixed = fold(value ^ low, modifier ^ high.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15);
-        assert_eq!(pac_code(value, modifier, low, high), fold(mixed ^ high, low ^ 0xd6e8_feb8_6659_fd93));
+        let other = modifier ^ high ^ 0x9e37_79b9_7f4a_7c15;
+        let product = u128::from((value ^ low).rotate_left(32)) * u128::from(other);
+        assert_eq!(pac_code(value, modifier, low, high), product as u64 ^ (product >> 64) as u64);
     }
 }
 

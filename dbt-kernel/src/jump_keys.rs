@@ -19,9 +19,21 @@ struct Context {
     space_keys: Vec<(u64, u64)>,
 }
 
+/// Keys that were asked for lately: each exception and each return from one asks.
+const RECENT: usize = 8;
+
+/// A key and what it stands for.
+#[derive(Clone, Copy)]
+struct Known {
+    word: u64,
+    space: u64,
+    key: u64,
+}
+
 /// The keys in use.
 pub struct JumpKeys {
     contexts: Vec<Context>,
+    recent: [Option<Known>; RECENT],
     random: u64,
 }
 
@@ -29,7 +41,7 @@ impl JumpKeys {
     /// `seed` should be hard to guess.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { contexts: Vec::new(), random: seed }
+        Self { contexts: Vec::new(), recent: [None; RECENT], random: seed }
     }
 
     /// SplitMix64 (Steele, Lea, Flood, 2014).
@@ -48,11 +60,26 @@ impl JumpKeys {
 
     /// The key for code that runs in context `word` and address space `space`.
     pub fn key(&mut self, word: u64, space: u64) -> u64 {
+        let place = (word ^ space).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let place = place as usize % RECENT;
+        if let Some(known) = self.recent[place]
+            && known.word == word
+            && known.space == space
+        {
+            return known.key;
+        }
+        let key = self.find(word, space);
+        self.recent[place] = Some(Known { word, space, key });
+        key
+    }
+
+    fn find(&mut self, word: u64, space: u64) -> u64 {
         let position = match self.contexts.iter().position(|c| c.word == word) {
             Some(position) => position,
             None => {
                 if self.contexts.len() == MAX_CONTEXTS {
                     self.contexts.clear();
+                    self.recent = [None; RECENT];
                 }
                 let global_key = Self::fresh(&mut self.random);
                 self.contexts.push(Context { word, private: false, global_key, space_keys: Vec::new() });
@@ -68,6 +95,7 @@ impl JumpKeys {
         }
         if context.space_keys.len() == MAX_SPACES {
             context.space_keys.clear();
+            self.recent = [None; RECENT];
         }
         let key = Self::fresh(&mut self.random);
         context.space_keys.push((space, key));
@@ -77,6 +105,7 @@ impl JumpKeys {
     /// Code of context `word` was reached through a mapping that holds in the current address space only. Gives whether
     /// that is news: then the key in use has changed.
     pub fn make_private(&mut self, word: u64) -> bool {
+        self.recent = [None; RECENT];
         match self.contexts.iter_mut().find(|c| c.word == word) {
             Some(context) if !context.private => {
                 context.private = true;
@@ -88,6 +117,7 @@ impl JumpKeys {
 
     /// No entry made so far through mappings of address space `space` alone may be hit again.
     pub fn retire_space(&mut self, space: u64) {
+        self.recent = [None; RECENT];
         for context in &mut self.contexts {
             context.space_keys.retain(|&(s, _)| s != space);
         }
@@ -95,6 +125,7 @@ impl JumpKeys {
 
     /// No entry made so far through mappings of one address space, whichever, may be hit again.
     pub fn retire_private(&mut self) {
+        self.recent = [None; RECENT];
         for context in &mut self.contexts {
             context.space_keys.clear();
         }
@@ -102,6 +133,7 @@ impl JumpKeys {
 
     /// No entry made so far may be hit again.
     pub fn retire_all(&mut self) {
+        self.recent = [None; RECENT];
         for context in &mut self.contexts {
             context.global_key = Self::fresh(&mut self.random);
             context.space_keys.clear();
@@ -127,6 +159,22 @@ mod tests {
         assert_eq!(one, keys.key(5, 1));
         keys.retire_all();
         assert_ne!(one, keys.key(5, 1));
+    }
+
+    #[test]
+    fn contexts_and_spaces_beyond_the_most_are_known_anew() {
+        let mut keys = JumpKeys::new(1);
+        let all = MAX_CONTEXTS as u64;
+        let first = keys.key(0, 1);
+        (1..all).for_each(|word| assert_ne!(keys.key(word, 1), first));
+        assert_eq!(keys.key(0, 1), first);
+        // One more, and the first is forgotten: what it was asked for lately doesn't hide that.
+        keys.key(all, 1);
+        assert_ne!(keys.key(0, 1), first);
+        assert!(keys.make_private(0));
+        let spaces: Vec<u64> = (0..=MAX_SPACES as u64).map(|space| keys.key(0, space)).collect();
+        assert_ne!(keys.key(0, 0), spaces[0]);
+        assert_eq!(keys.key(0, MAX_SPACES as u64), spaces[MAX_SPACES]);
     }
 
     #[test]

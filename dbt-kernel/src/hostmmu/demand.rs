@@ -21,6 +21,7 @@
 //!
 //! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
 //! a small share of the time. What the guest invalidates as soon as it was mapped counts more than what it has just come to.
+//! Nothing speaks for windows that the guest would have emptied before they repaid as much as a fault.
 
 use super::spaces::Spaces;
 use x86_backend::runtime::MMU_MODES;
@@ -131,6 +132,8 @@ struct Record {
     asks: u64,
     /// These and the time at two moments, the first of which is where "of late" begins.
     marks: [(u64, u64); 2],
+    /// How often everything was invalidated since `from`.
+    swept: u64,
     /// Instructions of its regions.
     insns: u64,
     /// Cycles lost, and strikes, since a time, and how many strikes there may be.
@@ -357,6 +360,9 @@ impl Demand {
         let settled = !leaves && calm.lasts(*ran);
         let alone = settled && !users;
         let (ran, it) = (*ran, &mut modes[mode]);
+        if it.open {
+            return false;
+        }
         let share = match privileged {
             true if leaves => u64::MAX,
             true if !settled => AGE_ALONE,
@@ -364,7 +370,7 @@ impl Demand {
             _ => AGE,
         };
         let few = if settled { FEW_SETTLED } else { FEW };
-        if privileged && !it.open && it.slow * MUCH < ran - it.from {
+        if privileged && it.slow * MUCH < ran - it.from {
             // Slow paths of another time are no evidence for this one.
             let Record { wasted, closed, insns, looked, .. } = *it;
             let looked = if leaves { 0 } else { looked };
@@ -372,13 +378,18 @@ impl Demand {
         }
         let age = ran - it.from;
         let gain = it.slow + if privileged { ran - it.closed } else { *own - it.own } / share;
+        let Some(gain) = gain.checked_sub(it.swept * FAULT * page) else {
+            let Record { wasted, insns, .. } = *it;
+            *it = Record { wasted, insns, from: ran, closed: ran, asks: few * page, ..Record::default() };
+            return false;
+        };
         // Looking costs something, too.
         let soon = gain < it.looked || (ran - it.closed < it.wasted * SHARE && it.slow < it.wasted * AGAIN);
         let loan = if it.hurries(age, page) && it.wasted == 0 && !leaves { lendable } else { 0 };
         // Who has much code to translate again, as kernels have, makes up for that himself.
         let code = it.cost(0, page);
         let enough = |pages: u64| gain + loan.min(pages * page - pages * page / OWN) >= code + pages * page;
-        if it.open || soon || !enough(few) {
+        if soon || !enough(few) {
             return false;
         }
         it.looked = gain / 8 * 9;
@@ -445,6 +456,7 @@ impl Demand {
     /// The guest invalidated all: every address space begins anew. Privileged code goes on.
     pub fn forget_all(&mut self) {
         self.spaces.forget_all();
+        self.everywhere.modes.iter_mut().for_each(|record| record.swept += 1);
     }
 }
 
@@ -736,6 +748,31 @@ mod tests {
         assert!(opened(&mut d, USER, 1, COST / 2) < u64::MAX);
         assert!(!d.suffered(USER, Setback::AllDropped, d.counted) && !fault_after(&mut d, COST));
         assert!(d.suffered(USER, Setback::AllDropped, d.counted));
+    }
+
+    #[test]
+    fn who_keeps_invalidating_everything_gets_no_windows() {
+        // Whenever slow paths have taken half as much as the faults that windows would have, or twice as much.
+        for (sweeps, every, opens) in [(2, 1, false), (1, 2, true)] {
+            let mut d = alone();
+            let opened = (1..10_000).any(|step| {
+                d.missed(KERNEL, FAULT * COST);
+                d.look(d.counted + 2 * FAULT * COST, false);
+                if step % every == 0 {
+                    (0..sweeps).for_each(|_| d.forget_all());
+                }
+                d.opens(KERNEL, || 10)
+            });
+            assert_eq!(opened, opens);
+        }
+        // Once it does so no longer it gets them as if it never had.
+        let mut d = alone();
+        for _ in 0..1000 {
+            d.missed(KERNEL, COST);
+            d.forget_all();
+            assert!(!d.opens(KERNEL, || 10));
+        }
+        assert_eq!(opened(&mut d, KERNEL, 10, COST / 2), opened(&mut alone(), KERNEL, 10, COST / 2));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use core::mem::offset_of;
 /// Registers that may be occupied at a loop's head, so that its operations have some to work with.
 const GPRS_AT_HEAD: usize = 10;
 const XMMS_AT_HEAD: usize = 12;
+/// A loop doesn't begin in so many last bytes of a line: the processor would get next to nothing when it fetches from there.
+const LINE_END: usize = 16;
 
 /// The allocation state at the head of a loop.
 pub(super) struct Head {
@@ -115,6 +117,7 @@ impl Gen {
         // Otherwise what seems to be the loop is left at its end like any region.
         self.loop_head = in_registers.then(|| {
             let place = self.snapshot();
+            self.asm.skip_end_of_line(LINE_END);
             Head { place, kept, code: self.asm.pos(), first, head: at }
         });
     }
