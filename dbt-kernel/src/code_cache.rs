@@ -79,9 +79,10 @@ struct Block {
     end: BlockEnd,
     /// Few have one.
     region: Option<Box<Region>>,
-    /// What was a region, and may be made one again.
-    aside: Option<Box<Region>>,
 }
+
+/// Of very many blocks each look at one waits for memory: for one line.
+const _: () = assert!(size_of::<(Key, Block)>() == 64);
 
 /// The blocks of one machine.
 #[derive(Default)]
@@ -90,6 +91,8 @@ pub struct CodeCache {
     pages: HashMap<u64, Page, Words>,
     /// The blocks that begin regions, with the address spaces those were made in: few of very many.
     heads: HashMap<Key, u64, Words>,
+    /// What were regions of those that begin with these blocks, and may be made ones again.
+    aside: HashMap<Key, Region, Words>,
     /// How often each page's code was dropped.
     rewritten: HashMap<u64, u32, Words>,
     generation: u64,
@@ -133,6 +136,8 @@ impl CodeCache {
 
     #[must_use]
     pub fn region(&self, key: &Key) -> Option<&Region> {
+        // The small table tells that most have none.
+        self.heads.get(key)?;
         self.blocks.get(key)?.region.as_deref()
     }
 
@@ -143,7 +148,7 @@ impl CodeCache {
     /// Adds a block that was translated from `len` guest bytes. Gives whether its page held none before.
     pub fn insert(&mut self, key: Key, block: &CompiledBlock, len: u64) -> bool {
         let CompiledBlock { entry, insns, end, .. } = *block;
-        self.blocks.insert(key, Block { entry, insns, end, region: None, aside: None });
+        self.blocks.insert(key, Block { entry, insns, end, region: None });
         let page = self.pages.entry(key.phys & !PAGE_MASK).or_default();
         let first = page.keys.is_empty();
         page.keys.push(key);
@@ -177,24 +182,24 @@ impl CodeCache {
         whose: impl Fn(&Key, u64) -> bool,
         which: impl Fn(&Key, &Region) -> bool,
     ) -> Vec<(Key, u64, Region)> {
-        let Self { blocks, heads, .. } = self;
-        let aside = heads.extract_if(|key, space| {
+        let Self { blocks, heads, aside, .. } = self;
+        let chosen = heads.extract_if(|key, space| {
             let region = || blocks.get(key)?.region.as_ref();
             whose(key, *space) && region().is_some_and(|region| which(key, region))
         });
-        let heads: Vec<Key> = aside.map(|(key, _)| key).collect();
+        let chosen: Vec<Key> = chosen.map(|(key, _)| key).collect();
         let take = |key: Key| {
-            let block = self.blocks.get_mut(&key)?;
+            let block = blocks.get_mut(&key)?;
             let region = block.region.take()?;
-            block.aside = Some(region.clone());
+            aside.insert(key, Region::clone(&region));
             Some((key, block.entry, *region))
         };
-        heads.into_iter().filter_map(take).collect()
+        chosen.into_iter().filter_map(take).collect()
     }
 
     /// The region set aside that began with the block `key`.
     pub fn take_aside(&mut self, key: &Key) -> Option<Region> {
-        self.blocks.get_mut(key)?.aside.take().map(|region| *region)
+        self.aside.remove(key)
     }
 
     /// Whether translated code came from the bytes `phys..phys+len` (within one page).
@@ -213,6 +218,7 @@ impl CodeCache {
                 if block.region.is_some() {
                     self.heads.remove(key);
                 }
+                self.aside.remove(key);
                 gone(key);
             }
         }
@@ -232,6 +238,7 @@ impl CodeCache {
         self.blocks.clear();
         self.pages.clear();
         self.heads.clear();
+        self.aside.clear();
         self.rewritten.clear();
         self.generation += 1;
     }

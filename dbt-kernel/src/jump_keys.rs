@@ -19,8 +19,9 @@ struct Context {
     space_keys: Vec<(u64, u64)>,
 }
 
-/// Keys that were asked for lately: each exception and each return from one asks.
-const RECENT: usize = 8;
+/// Keys that were asked for lately, two to this power: each exception and each return from one asks.
+const RECENT_BITS: u32 = 5;
+const RECENT: usize = 1 << RECENT_BITS;
 
 /// A key and what it stands for.
 #[derive(Clone, Copy)]
@@ -59,9 +60,9 @@ impl JumpKeys {
     }
 
     /// The key for code that runs in context `word` and address space `space`.
+    #[inline]
     pub fn key(&mut self, word: u64, space: u64) -> u64 {
-        let place = (word ^ space).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let place = place as usize % RECENT;
+        let place = ((word ^ space).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - RECENT_BITS)) as usize;
         if let Some(known) = self.recent[place]
             && known.word == word
             && known.space == space
@@ -73,6 +74,7 @@ impl JumpKeys {
         key
     }
 
+    #[inline(never)]
     fn find(&mut self, word: u64, space: u64) -> u64 {
         let position = match self.contexts.iter().position(|c| c.word == word) {
             Some(position) => position,

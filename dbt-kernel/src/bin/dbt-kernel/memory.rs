@@ -234,11 +234,21 @@ impl Heap {
     }
 }
 
+/// What is so large is a table: no entry of a line's size should be in two.
+const LARGE: usize = 4096;
+const LINE: usize = 64;
+
+/// The layout that a block of `layout` really has.
+fn placed(layout: Layout) -> Layout {
+    let lines = if layout.size() >= LARGE { layout.align_to(LINE) } else { Ok(layout) };
+    lines.unwrap_or(layout)
+}
+
 // SAFETY: Talc hands out disjoint blocks of the layout asked for, under the lock.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: `GlobalAlloc` callers never ask for zero bytes.
-        match self.with(|talc| unsafe { talc.malloc(layout) }) {
+        match self.with(|talc| unsafe { talc.malloc(placed(layout)) }) {
             Ok(block) => {
                 self.used.fetch_add(layout.size() as u64, Ordering::Relaxed);
                 block.as_ptr()
@@ -249,8 +259,8 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = ptr::NonNull::new(block) else { return };
-        // SAFETY: the block came from `alloc` with this layout.
-        self.with(|talc| unsafe { talc.free(block, layout) });
+        // SAFETY: the block came from `alloc` with this layout, which was placed the same way.
+        self.with(|talc| unsafe { talc.free(block, placed(layout)) });
         self.used.fetch_sub(layout.size() as u64, Ordering::Relaxed);
     }
 }
