@@ -34,6 +34,27 @@ fn the_context_follows_control_registers() {
     assert_eq!(state.fp_off, 1);
 }
 
+/// Exceptions and returns from them do no full update.
+#[test]
+fn a_change_of_level_changes_only_what_depends_on_it() {
+    use mmu::sctlr::{A, BT0, BT1, EN_DB, EN_IA, SA, SA0};
+    let all = [A, BT0, BT1, EN_DB, EN_IA, SA, SA0];
+    for (which, cpacr) in (0..1 << all.len()).flat_map(|which| (0..4).map(move |cpacr| (which, cpacr))) {
+        let mut state = Armv8::reset_state();
+        state.sctlr_el1 |=
+            all.iter().enumerate().map(|(i, bit)| if which >> i & 1 != 0 { *bit } else { 0 }).sum::<u64>();
+        (state.cpacr_el1, state.tcr_el1, state.sp_el0) = (cpacr << 20, 1 << 37 | 16 << 16 | 25, 8);
+        context::update(&mut state);
+        for level in [(0, 0), (1, 1), (0, 1), (1, 0), (1, 1)] {
+            (state.el, state.spsel) = level;
+            context::update_for_level(&mut state);
+            let context = state.context();
+            context::update(&mut state);
+            assert_eq!(state.context(), context, "{which:x} {cpacr} {level:?}");
+        }
+    }
+}
+
 #[test]
 fn an_interrupt_is_taken_when_unmasked_only() {
     let mut m = Machine::new();

@@ -306,6 +306,52 @@ mod tests {
         assert_eq!(cache.find(&key(0x2000)), Some(3));
     }
 
+    fn region(at: Key, entry: u64, windows: bool, space: u64) -> Region {
+        Region {
+            tree: Arc::new(Tree::new([at].into(), false)),
+            entry,
+            head: Head::default(),
+            pages: Vec::new(),
+            key: None,
+            windows,
+            space,
+            pending: Vec::new(),
+            attempts: 0,
+        }
+    }
+
+    #[test]
+    fn regions_stand_for_their_first_blocks_until_they_are_removed_or_set_aside() {
+        let mut cache = CodeCache::default();
+        let keys = [0x1000, 0x1100, 0x2000, 0x2100].map(key);
+        for (key, entry) in keys.iter().zip(1..) {
+            cache.insert(*key, &block(entry), 4);
+        }
+        // The last block has none.
+        for (i, (windows, space)) in [(true, 1), (false, 1), (true, 2)].into_iter().enumerate() {
+            cache.insert_region(keys[i], region(keys[i], 10 + i as u64, windows, space));
+        }
+        let found = |cache: &CodeCache| keys.map(|key| cache.find(&key).unwrap());
+        assert_eq!(found(&cache), [10, 11, 12, 4]);
+        assert!(cache.region(&keys[3]).is_none() && cache.region(&keys[2]).is_some_and(|region| region.entry == 12));
+        // Those with windows in one address space.
+        let aside = |cache: &mut CodeCache| cache.set_aside(|_, space| space == 1, |_, region| region.windows);
+        let gone: Vec<_> =
+            aside(&mut cache).into_iter().map(|(key, entry, region)| (key, entry, region.entry)).collect();
+        assert_eq!(gone, [(keys[0], 1, 10)]);
+        assert!(aside(&mut cache).is_empty() && cache.region(&keys[0]).is_none());
+        assert_eq!(found(&cache), [1, 11, 12, 4]);
+        assert!(
+            cache.take_aside(&keys[0]).is_some_and(|region| region.entry == 10) && cache.take_aside(&keys[0]).is_none()
+        );
+        assert_eq!(cache.remove_region(&keys[1]).map(|(entry, region)| (entry, region.entry)), Some((2, 11)));
+        assert_eq!(found(&cache), [1, 2, 12, 4]);
+        assert_eq!(cache.set_aside(|_, _| true, |_, _| true).len(), 1);
+        // A page takes with it what was set aside.
+        cache.invalidate_page(0x2000, |_| {});
+        assert!(cache.take_aside(&keys[2]).is_none());
+    }
+
     #[test]
     fn a_page_that_is_dropped_again_and_again_is_noticed() {
         let mut cache = CodeCache::default();

@@ -444,7 +444,7 @@ impl Jit {
 }
 
 /// The beginning of a block that was redirected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head([u8; 5]);
 
 impl Builder<'_> {

@@ -325,14 +325,16 @@ impl Asm {
         self.word(u64::from(0x48 | (d.0 >> 3) << 2) | 0x8d00 | u64::from((d.0 & 7) << 3 | 5) << 16, 7);
         Fixup((self.pos.max(4) - 4) as u32)
     }
-    /// Fills up to a multiple of `n` with `int3`.
+    /// Fills up to a multiple of `n`, at most 16, with `int3`.
     pub fn align(&mut self, n: usize) {
-        const INT3: u64 = 0xcccc_cccc_cccc_cccc;
-        let mut gap = self.pos.next_multiple_of(n) - self.pos;
-        while gap != 0 {
-            let part = gap.min(size_of_val(&INT3));
-            self.word(INT3, part);
-            gap -= part;
+        let gap = self.pos.next_multiple_of(n) - self.pos;
+        if gap != 0
+            && let Some(mut at) = self.cursor()
+        {
+            const INT3: u64 = 0xcccc_cccc_cccc_cccc;
+            at.put(INT3, gap.min(8));
+            at.put(INT3, gap.saturating_sub(8));
+            self.advance(&at);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Every form of the emitter, decoded by an independent decoder.
 
 use crate::jit::asm::*;
-use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter, Mnemonic};
 
 fn decode(f: impl FnOnce(&mut Asm)) -> String {
     let mut buf = [0u8; 64];
@@ -52,6 +52,21 @@ fn word(size: u32) -> &'static str {
         4 => "dword ptr ",
         8 => "qword ptr ",
         _ => "xmmword ptr ",
+    }
+}
+
+#[test]
+fn ends_of_lines_are_skipped_through_nops() {
+    for (start, most) in (0..=64).flat_map(|start| (0..=16).map(move |most| (start, most))) {
+        let mut buf = [0; 256];
+        // SAFETY: the buffer outlives the emitter.
+        let mut asm = unsafe { Asm::new(buf.as_mut_ptr(), buf.len()) };
+        (0..start).for_each(|_| asm.ret());
+        asm.skip_end_of_line(most);
+        let end = if start + most >= 64 { 64 } else { start };
+        assert_eq!(asm.pos(), if start == 0 { 0 } else { end }, "{start} {most}");
+        let nops: Vec<_> = Decoder::new(64, asm.bytes(start, asm.pos()), DecoderOptions::NONE).into_iter().collect();
+        assert!(nops.iter().all(|nop| nop.mnemonic() == Mnemonic::Nop) && nops.len() <= 2, "{start} {most}");
     }
 }
 
