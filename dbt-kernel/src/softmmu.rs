@@ -29,7 +29,43 @@ enum Place {
     Ram(*mut u8),
     Device(u64),
     /// Two pages, both of which permit it.
-    Split,
+    Split(Split),
+}
+
+/// Where the two parts of an access are that runs over a page's end, if both are RAM, and how many bytes are in the first.
+#[derive(Clone, Copy)]
+struct Split {
+    parts: Option<[*mut u8; 2]>,
+    first: usize,
+}
+
+/// Reads `size` (at most 16) bytes, little-endian, of which so many are in the first part.
+///
+/// # Safety
+/// `parts` are valid for reads of the bytes that are in them.
+unsafe fn read_split(parts: [*mut u8; 2], first: usize, size: usize) -> u128 {
+    let mut bytes = [0; 16];
+    let (low, high) = bytes[..size].split_at_mut(first);
+    // SAFETY: by the contract; no slice of ours is guest memory.
+    unsafe {
+        parts[0].copy_to_nonoverlapping(low.as_mut_ptr(), low.len());
+        parts[1].copy_to_nonoverlapping(high.as_mut_ptr(), high.len());
+    }
+    u128::from_le_bytes(bytes)
+}
+
+/// Writes the low `size` (at most 16) bytes of `value`, of which so many go to the first part.
+///
+/// # Safety
+/// `parts` are valid for writes of the bytes that go to them.
+unsafe fn write_split(parts: [*mut u8; 2], first: usize, size: usize, value: u128) {
+    let bytes = value.to_le_bytes();
+    let (low, high) = bytes[..size].split_at(first);
+    // SAFETY: by the contract; no slice of ours is guest memory.
+    unsafe {
+        parts[0].copy_from_nonoverlapping(low.as_ptr(), low.len());
+        parts[1].copy_from_nonoverlapping(high.as_ptr(), high.len());
+    }
 }
 
 /// Reads `size` (1, 2, 4, 8) bytes, little-endian.
@@ -209,13 +245,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if u64::from(size) > left {
             let first_len = left as u32;
             // Both pages are checked before anything is read or written.
-            let first = self.translate(cpu, va, kind, desc, first_len)?.0;
+            let (first, low) = self.translate(cpu, va, kind, desc, first_len)?;
             let second_va = va.wrapping_add(left);
-            let second = self.translate(cpu, second_va, kind, desc, size - first_len)?.0;
+            let (second, high) = self.translate(cpu, second_va, kind, desc, size - first_len)?;
             if first.device || second.device {
                 return Err(self.raise_alignment(cpu, va, kind, desc.access()));
             }
-            return Ok(Place::Split);
+            let parts = low.zip(high).map(|(low, high)| [low, high]);
+            return Ok(Place::Split(Split { parts, first: first_len as usize }));
         }
         let (mapping, host) = self.translate(cpu, va, kind, desc, size)?;
         if mapping.device && !aligned {
@@ -235,7 +272,11 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 Ok(value) => Ok(value),
                 Err(_) => Err(self.raise_bus(cpu, va, AccessKind::Read, desc.access())),
             },
-            Place::Split => {
+            Place::Split(Split { parts: Some(parts), first }) => {
+                // SAFETY: `locate` gave guest RAM for all bytes.
+                Ok(unsafe { read_split(parts, first, size as usize) } as u64)
+            }
+            Place::Split(_) => {
                 let mut value = 0;
                 for i in 0..size {
                     value |= self.load_part(cpu, va.wrapping_add(i.into()), 1, byte(desc))? << (8 * i);
@@ -263,7 +304,12 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 Ok(()) => Ok(()),
                 Err(_) => Err(self.raise_bus(cpu, va, AccessKind::Write, desc.access())),
             },
-            Place::Split => {
+            Place::Split(Split { parts: Some(parts), first }) => {
+                // SAFETY: `locate` gave guest RAM for all bytes.
+                unsafe { write_split(parts, first, size as usize, value.into()) };
+                Ok(())
+            }
+            Place::Split(_) => {
                 for i in 0..size {
                     self.store_part(cpu, va.wrapping_add(i.into()), 1, byte(desc), value >> (8 * i) & 0xff)?;
                 }
@@ -297,7 +343,18 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return self.load_part(cpu, va, desc.size(), desc);
         }
         // Both halves are checked first, so that a fault on the second leaves nothing half done.
-        self.locate(cpu, va, 16, AccessKind::Read, desc)?;
+        let value = match self.locate(cpu, va, 16, AccessKind::Read, desc)? {
+            // SAFETY: `locate` gave 16 bytes of guest RAM.
+            Place::Ram(host) => unsafe { host.cast::<u128>().read_unaligned() },
+            // SAFETY: `locate` gave guest RAM for all bytes.
+            Place::Split(Split { parts: Some(parts), first }) => unsafe { read_split(parts, first, 16) },
+            _ => return self.load_halves(cpu, va, desc),
+        };
+        cpu.rt.scratch[0] = value;
+        Ok(value as u64)
+    }
+
+    fn load_halves(&mut self, cpu: &mut Vcpu<G::State>, va: u64, desc: MemDesc) -> Result<u64, Raised> {
         let low = self.load_part(cpu, va, 8, half(desc))?;
         let high = self.load_part(cpu, va.wrapping_add(8), 8, half(desc))?;
         cpu.rt.scratch[0] = u128::from(low) | u128::from(high) << 64;
@@ -315,9 +372,17 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             return self.store_part(cpu, va, desc.size(), desc, value);
         }
         let value = cpu.rt.scratch[0];
-        self.locate(cpu, va, 16, AccessKind::Write, desc)?;
-        self.store_part(cpu, va, 8, half(desc), value as u64)?;
-        self.store_part(cpu, va.wrapping_add(8), 8, half(desc), (value >> 64) as u64)
+        match self.locate(cpu, va, 16, AccessKind::Write, desc)? {
+            // SAFETY: `locate` gave 16 bytes of guest RAM.
+            Place::Ram(host) => unsafe { host.cast::<u128>().write_unaligned(value) },
+            // SAFETY: `locate` gave guest RAM for all bytes.
+            Place::Split(Split { parts: Some(parts), first }) => unsafe { write_split(parts, first, 16, value) },
+            _ => {
+                self.store_part(cpu, va, 8, half(desc), value as u64)?;
+                self.store_part(cpu, va.wrapping_add(8), 8, half(desc), (value >> 64) as u64)?;
+            }
+        }
+        Ok(())
     }
 
     /// The place of a read-modify-write access: readable and writable.
@@ -330,7 +395,7 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
             self.locate(cpu, va, desc.size(), AccessKind::Read, desc)?;
         }
         let place = self.locate(cpu, va, desc.size(), AccessKind::Write, desc)?;
-        if matches!(place, Place::Split) || (matches!(place, Place::Device(_)) && desc.size() == 16) {
+        if matches!(place, Place::Split(_)) || (matches!(place, Place::Device(_)) && desc.size() == 16) {
             return Err(self.raise_alignment(cpu, va, AccessKind::Write, desc.access()));
         }
         Ok(place)

@@ -184,6 +184,9 @@ pub struct SlowPaths {
 pub struct MemDesc(pub u32);
 
 impl MemDesc {
+    /// Where the MMU mode is.
+    pub const MMU_MODE: u32 = 7 << 4;
+
     #[must_use]
     pub const fn new(size_bytes: u32, mmu_mode: u32, access: crate::emit::Access) -> Self {
         Self(size_bytes.trailing_zeros() | (mmu_mode << 4) | ((access.bits() as u32) << 8))
@@ -202,7 +205,7 @@ impl MemDesc {
     }
     #[must_use]
     pub const fn mmu_mode(self) -> usize {
-        (self.0 >> 4 & 7) as usize
+        ((self.0 & Self::MMU_MODE) >> 4) as usize
     }
     #[must_use]
     pub const fn access(self) -> crate::emit::Access {

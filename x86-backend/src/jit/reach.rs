@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 
 const ENTRY: usize = size_of::<TlbEntry>();
-const ENTRY_BITS: u32 = ENTRY.trailing_zeros();
+pub(super) const ENTRY_BITS: u32 = ENTRY.trailing_zeros();
 
 /// The two registers an access has to itself: the entry's byte offset and then the addend; the tag.
 #[derive(Clone, Copy)]

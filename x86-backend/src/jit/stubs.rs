@@ -345,16 +345,22 @@ impl Gen {
             self.check_out_of_line(waiting);
             self.cold_stores(stores);
             self.store_pc(pc);
-            self.slow_call(kind, va, operands, desc, vectors, offset);
+            let bits = desc.size().trailing_zeros() as usize;
+            let thunk = match second {
+                // Where they miss together each may hit.
+                Some(_) if site.is_none() => self.shared.thunks.probing[kind as usize][usize::from(vectors)][bits],
+                _ => self.shared.thunks.slow[kind as usize][usize::from(vectors)],
+            };
+            self.slow_call(thunk, va, operands, desc, offset);
             if let Some(second) = second {
-                self.slow_call(kind, va, second, desc, vectors, offset + desc.size() as i32);
+                self.slow_call(thunk, va, second, desc, offset + desc.size() as i32);
             }
             self.asm.jmp_to(back);
         }
     }
 
-    /// One slow path, for the access at `va + offset`.
-    fn slow_call(&mut self, kind: Slow, va: Gpr, operands: Operands, desc: MemDesc, vectors: bool, offset: i32) {
+    /// One slow path, by `thunk`, for the access at `va + offset`.
+    fn slow_call(&mut self, thunk: usize, va: Gpr, operands: Operands, desc: MemDesc, offset: i32) {
         let arg = |n: i32| Mem::new(RSP, frame::ARGS + n * 8);
         self.asm.store(8, arg(0), va);
         if offset != 0 {
@@ -383,7 +389,7 @@ impl Gen {
             }
         }
         self.asm.store_imm(4, arg(3), desc.0 as i32);
-        self.asm.call_to(self.shared.thunks.slow[kind as usize][usize::from(vectors)]);
+        self.asm.call_to(thunk);
         match operands.result {
             Data::Gpr(r) => self.asm.load(8, r, arg(0)),
             Data::Low(x) => self.asm.load_x(desc.size(), x, arg(0)),

@@ -1,8 +1,10 @@
 //! Code emitted once: entering and leaving translated code, and the shared halves of the slow paths.
 
-use super::asm::{Alu, Cc, Gpr, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Xmm};
+use super::asm::{Alu, Cc, Gpr, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Sh, Xmm};
+use super::reach::ENTRY_BITS;
 use super::regs::{CALLER_SAVED, Gen, frame};
-use crate::runtime::{FpEnv, Runtime, STATE_BIAS, SlowPaths, exit};
+use super::stubs::Slow;
+use crate::runtime::{FpEnv, MemDesc, PAGE_BITS, Runtime, STATE_BIAS, SlowPaths, TLB_ENTRIES, TlbEntry, exit};
 use core::mem::offset_of;
 
 /// Buffer offsets of the thunks.
@@ -22,6 +24,8 @@ pub struct Thunks {
     pub state: usize,
     /// By slow path; the second of each keeps the vector registers too.
     pub slow: [[usize; 2]; 4],
+    /// The same for loads and stores by the binary logarithm of their size, which look into the software TLB first.
+    pub probing: [[[usize; 5]; 2]; 2],
     /// The reference semantics of one operation.
     pub eval: usize,
     /// Tables of estimates of reciprocals, of reciprocal square roots.
@@ -109,6 +113,15 @@ impl Gen {
                 self.emit_slow(kind, offset_of!(Runtime, slow) + entry, vectors, t.state);
             }
         }
+        for kind in [Slow::Load, Slow::Store] {
+            for vectors in 0..2 {
+                for bits in 0..5 {
+                    self.asm.align(16);
+                    t.probing[kind as usize][vectors][bits] = self.asm.pos();
+                    self.emit_probing(kind, 1 << bits, t.slow[kind as usize][vectors]);
+                }
+            }
+        }
         self.asm.align(16);
         t.eval = self.asm.pos();
         self.emit_eval();
@@ -140,6 +153,74 @@ impl Gen {
         }
         self.asm.alu_i(Alu::Add, true, RSP, 8);
         self.asm.ret();
+    }
+
+    /// Makes an aligned access whose page the software TLB has, and is `slow` for others. Who comes here was probed together with
+    /// an access to the next page; an access that runs over a page's end is not aligned.
+    fn emit_probing(&mut self, kind: Slow, size: u32, slow: usize) {
+        // The return address.
+        const DOWN: i32 = 8;
+        let arg = |i: i32| Mem::new(RSP, DOWN + frame::ARGS + i * 8);
+        let kept = [(RAX, 0), (RCX, 1)].map(|(r, i)| (r, Mem::new(RSP, DOWN + frame::GPR_SAVE + i * 8)));
+        let table = |field: usize| Mem::indexed(RBP, RCX, 0, self.rt(offset_of!(Runtime, tlb) + field).disp);
+        let tag = table(if kind == Slow::Load { offset_of!(TlbEntry, read) } else { offset_of!(TlbEntry, write) });
+        let addend = table(offset_of!(TlbEntry, addend));
+        for (r, m) in kept {
+            self.asm.store(8, m, r);
+        }
+        self.asm.load(8, RAX, arg(0));
+        let unaligned = (size > 1).then(|| {
+            self.asm.test_ri(false, RAX, size as i32 - 1);
+            self.asm.jcc(Cc::NE)
+        });
+        self.asm.shift_i(Sh::Shr, true, RAX, (PAGE_BITS - ENTRY_BITS) as u8);
+        self.asm.alu_i(Alu::And, false, RAX, ((TLB_ENTRIES - 1) << ENTRY_BITS) as i32);
+        self.asm.load(4, RCX, arg(3));
+        self.asm.alu_i(Alu::And, false, RCX, MemDesc::MMU_MODE as i32);
+        let mode_bits = (TLB_ENTRIES << ENTRY_BITS).trailing_zeros() - MemDesc::MMU_MODE.trailing_zeros();
+        self.asm.shift_i(Sh::Shl, true, RCX, mode_bits as u8);
+        self.asm.alu(Alu::Add, true, RCX, RAX);
+        self.asm.load(8, RAX, arg(0));
+        self.asm.alu_i(Alu::And, true, RAX, -1 << PAGE_BITS);
+        self.asm.alu(Alu::Cmp, true, RAX, tag);
+        let missed = self.asm.jcc(Cc::NE);
+        self.asm.load(8, RCX, addend);
+        self.asm.alu(Alu::Add, true, RCX, arg(0));
+        let place = Mem::new(RCX, 0);
+        let scratch = self.rt(offset_of!(Runtime, scratch));
+        match kind {
+            Slow::Store if size == 16 => {
+                for part in [0, 8] {
+                    self.asm.load(8, RAX, scratch.offset(part));
+                    self.asm.store(8, place.offset(part), RAX);
+                }
+            }
+            Slow::Store => {
+                self.asm.load(8, RAX, arg(1));
+                self.asm.store(size, place, RAX);
+            }
+            _ if size == 16 => {
+                for part in [8, 0] {
+                    self.asm.load(8, RAX, place.offset(part));
+                    self.asm.store(8, scratch.offset(part), RAX);
+                }
+            }
+            _ => {
+                self.asm.load(size, RAX, place);
+                self.asm.store(8, arg(0), RAX);
+            }
+        }
+        for (r, m) in kept {
+            self.asm.load(8, r, m);
+        }
+        self.asm.ret();
+        for miss in [unaligned, Some(missed)].into_iter().flatten() {
+            self.asm.bind(miss);
+        }
+        for (r, m) in kept {
+            self.asm.load(8, r, m);
+        }
+        self.asm.jmp_to(slow);
     }
 
     /// Calls the engine with the operands the stub left in the frame; every register but the flags survives.

@@ -204,6 +204,67 @@ fn accesses_are_counted() {
     }
 }
 
+/// Two accesses next to each other of `bits` each at `va`, loads into state elements or stores; gives the addresses that came to slow
+/// paths, and the state.
+fn pair_of(bits: u32, va: u64, stores: bool) -> (Vec<u64>, Machine) {
+    let mut c = Compiler::new(host_features(), false);
+    let kind = if bits == 128 { 1 } else { 0 };
+    let block = c.compile(START + 4, |b| {
+        b.begin_insn(START);
+        let a = b.get(slot(0, 6));
+        let size = b.konst(64, u128::from(bits / 8));
+        let second = b.bin(BinOp::Add, 64, a, size);
+        for (i, a) in [a, second].into_iter().enumerate() {
+            if stores {
+                let v = b.get(slot(kind, i));
+                b.store(bits, a, v, Access::empty())?;
+            } else {
+                let v = b.load(bits, a, Access::empty())?;
+                b.put(slot(kind, i), v);
+            }
+        }
+        Ok(())
+    });
+    let mut state = zero();
+    state.x = [0x0123_4567_89ab_cdef; 8];
+    state.v = [0x1122_3344_5566_7788_99aa_bbcc_ddee_ff00; 4];
+    state.x[6] = va;
+    let mut m = Machine::new(&state, true);
+    m.fill_tlb();
+    let vcpu = m.ptr();
+    c.jit.enter(vcpu, block.entry);
+    (m.engine.seen.iter().map(|(_, args, ..)| args[0]).collect(), m)
+}
+
+#[test]
+fn pairs_across_pages_that_the_tlb_has_take_no_slow_path() {
+    for bits in [32, 64, 128] {
+        let size = u64::from(bits / 8);
+        let va = BASE + 4096 - size;
+        let (slow, m) = pair_of(bits, va, false);
+        assert_eq!(slow, [], "{bits} bits");
+        let at = |va: u64| {
+            let offset = (va - BASE) as usize;
+            let bytes = &m.engine.memory[offset..offset + size as usize];
+            bytes.iter().rev().fold(0, |v, b| v << 8 | u128::from(*b))
+        };
+        let got = if bits == 128 {
+            m.cpu.state.v[..2].to_vec()
+        } else {
+            m.cpu.state.x[..2].iter().map(|x| (*x).into()).collect()
+        };
+        assert_eq!(got, [at(va), at(va + size)], "{bits} bits");
+        // The second page is not writable.
+        let (slow, m) = pair_of(bits, va, true);
+        assert_eq!(slow, [BASE + 4096], "{bits} bits");
+        let stored = if bits == 128 { m.cpu.state.v[0] } else { u128::from(m.cpu.state.x[0]) };
+        let bytes = &m.engine.memory[4096 - size as usize..4096];
+        assert_eq!(bytes, &stored.to_le_bytes()[..size as usize], "{bits} bits");
+        // Who isn't aligned may run over the page's end.
+        assert_eq!(pair_of(bits, va + 1, false).0[0], va + 1, "{bits} bits");
+    }
+}
+
 /// Instructions of a block's main path without the two of its head and the final jump.
 fn cost(f: impl FnOnce(&mut Builder<'_>) -> Result<(), Stop>) -> Vec<String> {
     let mut c = Compiler::new(host_features(), false);
