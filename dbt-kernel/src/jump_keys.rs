@@ -107,9 +107,9 @@ impl JumpKeys {
     /// Code of context `word` was reached through a mapping that holds in the current address space only. Gives whether
     /// that is news: then the key in use has changed.
     pub fn make_private(&mut self, word: u64) -> bool {
-        self.recent = [None; RECENT];
         match self.contexts.iter_mut().find(|c| c.word == word) {
             Some(context) if !context.private => {
+                self.recent = [None; RECENT];
                 context.private = true;
                 true
             }

@@ -19,6 +19,9 @@
 //! code ([`TRIAL`]) end it, as a kernel has soon. Programs that end before anything else would have spoken for windows often need few.
 //! As long as it is alone, what it does with other code's rights counts as its own.
 //!
+//! A program that starts when an earlier one of its code had windows finds that code to look for some, in vain. What that takes
+//! speaks for windows as slow paths do: code is here already that uses them.
+//!
 //! Windows that fault too often ([`SHARE`]) close; what they have cost by then counts, so that all such attempts together stay
 //! a small share of the time. What the guest invalidates as soon as it was mapped counts more than what it has just come to.
 //! Nothing speaks for windows that the guest would have emptied before they repaid as much as a fault.
@@ -256,6 +259,11 @@ impl Demand {
         self.spaces.get(space).is_some_and(|space| space.modes[mode].open)
     }
 
+    /// Cycles that the address space of code of `mode` ran, or all code if it is everywhere.
+    pub fn ran(&mut self, mode: usize) -> u64 {
+        self.space(mode).ran
+    }
+
     /// Until now the current address space ran.
     pub fn count(&mut self, now: u64) {
         let cycles = now.saturating_sub(core::mem::replace(&mut self.counted, now));
@@ -379,6 +387,7 @@ impl Demand {
         let age = ran - it.from;
         let gain = it.slow + if privileged { ran - it.closed } else { *own - it.own } / share;
         let Some(gain) = gain.checked_sub(it.swept * FAULT * page) else {
+            // It begins anew.
             let Record { wasted, insns, .. } = *it;
             *it = Record { wasted, insns, from: ran, closed: ran, asks: few * page, ..Record::default() };
             return false;

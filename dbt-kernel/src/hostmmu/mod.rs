@@ -69,6 +69,10 @@ type Words = core::hash::BuildHasherDefault<crate::code_cache::WordHasher>;
 pub(crate) const NO_SITE: u32 = u32::MAX;
 /// Misses of its span after which an access that was aimed before is aimed again.
 const AIM_AGAIN: i32 = 2048;
+/// The same while windows are closed for its code, and cycles that each of these misses takes longer than an access that looks
+/// into the software TLB at once, about.
+const CLOSED_AGAIN: i32 = 256;
+const ASIDE: u64 = 6;
 /// Patience of a site whose misses go to devices: used up, so that they don't look into the software TLB on their way here.
 const STRAIGHT: i32 = i32::MIN / 2;
 /// Faults of a store, on pages with code that the store doesn't change, after which it is aimed at nothing.
@@ -245,16 +249,21 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
                 host.aimless = true;
                 return;
             }
+            let closed = host.demand.as_ref().is_some_and(|demand| !demand.is_open(mode));
+            let vain = closed && *patience == -1;
             if *patience < 0 {
-                *patience = AIM_AGAIN;
+                *patience = if closed { CLOSED_AGAIN } else { AIM_AGAIN };
             }
-            self.aim(site, mode, span);
+            if !self.aim(site, mode, span) && vain {
+                // An earlier program with this code had windows.
+                self.note_miss(mode, CLOSED_AGAIN as u64 * ASIDE);
+            }
         }
     }
 
-    /// Points an access at the entry for `span`, or asks for one.
-    fn aim(&mut self, site: u32, mode: usize, span: u64) {
-        let Some(host) = &mut self.host else { return };
+    /// Points an access at the entry for `span`, or asks for one. Gives whether it was not aimed there already.
+    fn aim(&mut self, site: u32, mode: usize, span: u64) -> bool {
+        let Some(host) = &mut self.host else { return false };
         let names = &mut host.names[mode];
         let index = names.iter().position(|name| *name == span).or_else(|| {
             let free = names.iter().position(|name| *name == NAMELESS)?;
@@ -264,13 +273,14 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         match index {
             Some(index) => {
                 self.refresh_span(mode, index);
-                if self.shared().jit.aim(site, mode, index) {
-                    add(&self.stats().sites_aimed, 1);
-                }
+                let news = self.shared().jit.aim(site, mode, index);
+                add(&self.stats().sites_aimed, news.into());
+                news
             }
             None => {
                 host.wanted = Some((mode, span));
                 self.events().fetch_or(event::LEAVE, Ordering::Relaxed);
+                true
             }
         }
     }
@@ -358,9 +368,13 @@ impl<G: Guest, P: Platform> Cpu<'_, G, P> {
         if !demand.opens(mode, || pages_in(tlb, filled, mappings)) {
             return;
         }
+        let ran = demand.ran(mode) / 1000;
         add(&self.stats().windows_opened, 1);
         let pages: Vec<u64> = filled.entries(tlb).map(|entry| entry.read).filter(|va| va & (PAGE - 1) == 0).collect();
-        self.log_line(format_args!("windows of mode {mode} open in address space {space:#x}: {} pages", pages.len()));
+        let known = pages.len();
+        self.log_line(format_args!(
+            "windows of mode {mode} open in address space {space:#x} after {ran}k cycles: {known} pages"
+        ));
         for va in pages {
             let mapped = |host: &HostMmu| host.windows.maps(mode, space, va);
             if self.host.as_ref().is_some_and(mapped) {
